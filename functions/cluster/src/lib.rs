@@ -1,0 +1,1 @@
+//! Writing to Kubernetes: apply, and start a run exactly once.

@@ -1,0 +1,1 @@
+//! An in-process Kubernetes API for trying out and offline tests.

@@ -1,0 +1,1 @@
+//! The Artisan endpoints: a flow comes in, a PipelineRun runs.

@@ -1,0 +1,2 @@
+//! Turns events into pipeline runs.
+fn main() {}

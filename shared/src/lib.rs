@@ -1,0 +1,3 @@
+//! Pure conversion of flow formats to Tekton objects.
+
+pub mod flow;

@@ -1,0 +1,2 @@
+//! Hookrun against the real API server, real Tekton, real HTTP.
+fn main() {}
