@@ -1,0 +1,52 @@
+//! Free loopback ports for programs that cannot choose one themselves.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
+    net::{Ipv4Addr, TcpListener},
+};
+
+use anyhow::{Result, bail};
+
+/// Below the range from which systems take the ports of outgoing connections, so that none of those can take a port
+/// between this choice and its use.
+const RANGE: std::ops::Range<u16> = 20_000..32_000;
+
+/// `N` different ports that nobody listens on, neither on loopback nor on all addresses.
+pub(crate) fn free<const N: usize>() -> Result<[u16; N]> {
+    // Starting anywhere keeps processes that start at the same moment apart.
+    let start = RandomState::new().build_hasher().finish();
+    let width = u64::from(RANGE.end - RANGE.start);
+    let mut held = Vec::new();
+    let mut ports = [0; N];
+    for offset in 0..width {
+        if held.len() == N {
+            return Ok(ports);
+        }
+        let port = RANGE.start + u16::try_from((start.wrapping_add(offset)) % width)?;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
+            ports[held.len()] = port;
+            held.push(listener);
+        }
+    }
+    bail!(
+        "no {N} free ports between {} and {}",
+        RANGE.start,
+        RANGE.end
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_ports_differ_and_can_be_bound() -> Result<()> {
+        let ports = free::<4>()?;
+        let _all = ports
+            .iter()
+            .map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(())
+    }
+}
