@@ -1,1 +1,20 @@
-//! Writing to Kubernetes: apply, and start a run exactly once.
+//! Writing to Kubernetes: objects are applied, and a run is started exactly once.
+//!
+//! Every function that makes runs does it through this package, so that the protocol that makes "one event, one run"
+//! true exists once. All requests are repeatable by construction (server-side apply, creation under a derived name,
+//! a patch that tests before it writes), so they are repeated here, within a deadline, when the API server stumbles.
+//!
+//! It never lists or watches, keeps no state between events, and knows neither HTTP status codes of our own answers
+//! nor any flow format.
+
+mod api;
+mod apply;
+mod connect;
+mod fault;
+mod start;
+mod stored;
+
+pub use api::{Cluster, Patience};
+pub use connect::{ConnectError, Connection, connect};
+pub use fault::{Fault, Kind};
+pub use start::Outcome;

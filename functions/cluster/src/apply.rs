@@ -1,0 +1,143 @@
+//! Server-side apply of the objects that hold a flow's latest content, and taking over what the Artisan runner left.
+//!
+//! The original applied with the field manager `artisan-runner` and wrote Secrets through `stringData`, which is why
+//! entries that were removed from a flow stayed in the cluster (`artisan-runner.md` §3.2). Applying by force with our own
+//! manager takes the fields over; what the original owned beyond them would stay for ever, so an object that still
+//! carries its mark is replaced once as a whole.
+
+use std::collections::BTreeMap;
+
+use flows::tekton::Object;
+use http::{Request, header::CONTENT_TYPE};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    api::Cluster,
+    fault::{Fault, Kind},
+};
+
+/// The field manager of all our writes.
+pub(crate) const FIELD_MANAGER: &str = "hookrun";
+
+/// Tekton's group.
+pub(crate) const GROUP: &str = "tekton.dev";
+
+/// The field manager of the original Artisan runner.
+const PREDECESSOR: &str = "artisan-runner";
+
+/// What is read of an applied object: enough to see whether anything is left in it that is not ours.
+#[derive(Deserialize)]
+struct Applied {
+    metadata: AppliedMetadata,
+    #[serde(default)]
+    data: BTreeMap<String, serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AppliedMetadata {
+    resource_version: String,
+    #[serde(default)]
+    managed_fields: Vec<Manager>,
+}
+
+#[derive(Deserialize)]
+struct Manager {
+    #[serde(default)]
+    manager: String,
+}
+
+impl Cluster {
+    /// Makes the object what is given, creating it if needed. Fields that an earlier version of the flow set and this
+    /// one does not are removed.
+    ///
+    /// # Errors
+    /// A [`Fault`]; the object is then as it was before.
+    pub async fn apply(&self, object: &Object) -> Result<(), Fault> {
+        for _ in 0..2 {
+            let applied = self.apply_once(object).await?;
+            if !has_leftovers(&applied, object) {
+                return Ok(());
+            }
+            match self.replace(object, &applied).await {
+                // Somebody wrote in between: look again, once; a second conflict is worth an answer.
+                Err(fault) if fault.kind == Kind::Conflict => {}
+                done => return done,
+            }
+        }
+        let doing = doing(object);
+        Err(Fault::new(
+            Kind::Unavailable,
+            &doing,
+            "it is being changed by somebody else; try again",
+        ))
+    }
+
+    async fn apply_once(&self, object: &Object) -> Result<Applied, Fault> {
+        let uri = format!("{}?fieldManager={FIELD_MANAGER}&force=true", uri(object));
+        let bytes = object.to_json();
+        self.send(&doing(object), || {
+            Request::patch(&uri)
+                .header(CONTENT_TYPE, "application/apply-patch+yaml")
+                .body(bytes.clone())
+                .map_err(kube::core::request::Error::BuildRequest)
+        })
+        .await
+    }
+
+    /// Replaces the object as a whole, marks of earlier managers included.
+    async fn replace(&self, object: &Object, applied: &Applied) -> Result<(), Fault> {
+        let doing = doing(object);
+        let mut json: Value = serde_json::from_slice(&object.to_json())
+            .map_err(|error| Fault::new(Kind::Refused, &doing, error.to_string()))?;
+        json["metadata"]["resourceVersion"] =
+            Value::from(applied.metadata.resource_version.as_str());
+        // One empty entry resets the record of managers (Kubernetes: Server-Side Apply, "Clearing managedFields").
+        json["metadata"]["managedFields"] = serde_json::json!([{}]);
+        let bytes = json.to_string().into_bytes();
+        let uri = format!("{}?fieldManager={FIELD_MANAGER}", uri(object));
+        let _: serde::de::IgnoredAny = self
+            .send(&doing, || {
+                Request::put(&uri)
+                    .header(CONTENT_TYPE, "application/json")
+                    .body(bytes.clone())
+                    .map_err(kube::core::request::Error::BuildRequest)
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+fn doing(object: &Object) -> String {
+    format!("applying {} {}", object.kind(), object.name())
+}
+
+/// Whether the cluster's object holds more than what was applied.
+fn has_leftovers(applied: &Applied, object: &Object) -> bool {
+    let is_ours = |entry: &String| match object {
+        Object::Secret(secret) => secret.data.contains_key(entry),
+        Object::Task(_) | Object::Pipeline(_) => true,
+    };
+    applied
+        .metadata
+        .managed_fields
+        .iter()
+        .any(|entry| entry.manager == PREDECESSOR)
+        || !applied.data.keys().all(is_ours)
+}
+
+/// Where the object lives.
+fn uri(object: &Object) -> String {
+    let collection = path(object.group(), object.plural(), object.namespace().as_str());
+    format!("{collection}/{}", object.name())
+}
+
+/// The path of a collection; `group` is empty for core objects. All that we touch is at `v1`.
+pub(crate) fn path(group: &str, plural: &str, namespace: &str) -> String {
+    if group.is_empty() {
+        format!("/api/v1/namespaces/{namespace}/{plural}")
+    } else {
+        format!("/apis/{group}/v1/namespaces/{namespace}/{plural}")
+    }
+}

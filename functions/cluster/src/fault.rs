@@ -1,0 +1,86 @@
+//! What the API server refused, or why it could not be asked: one type, so that a function maps it to an answer once.
+
+use std::{fmt, time::Duration};
+
+/// A request to the API server that did not succeed, after all repeats that made sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {message}")]
+pub struct Fault {
+    /// What kind of failure it is: decides the answer.
+    pub kind: Kind,
+    /// What was being done, with the object's kind and name.
+    pub doing: String,
+    /// The API server's own words, or what went wrong on the way to it.
+    pub message: String,
+    /// How long the API server asked to be left alone, where it said so.
+    pub retry_after: Option<Duration>,
+}
+
+/// The kinds of [`Fault`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The object is not valid, or an admission webhook refused it. Repeating it is of no use.
+    Refused,
+    /// Our ServiceAccount lacks the right.
+    Forbidden,
+    /// The namespace, the object, or Tekton itself does not exist.
+    NotFound,
+    /// Something of that name exists that is not ours to take.
+    Conflict,
+    /// The object is larger than the API server takes.
+    TooLarge,
+    /// The API server does not accept our credentials.
+    Unauthorized,
+    /// It could not be done now; later it may.
+    Unavailable,
+}
+
+impl Kind {
+    /// The kind of a refusal with this HTTP status and Kubernetes reason; the reason wins where it is more precise
+    /// (an admission webhook refuses with 400 or 403 and a message of its own).
+    pub(crate) fn of(status: u16, message: &str) -> Self {
+        match status {
+            _ if message.starts_with("admission webhook ") => Self::Refused,
+            400 | 405 | 406 | 415 | 422 => Self::Refused,
+            401 => Self::Unauthorized,
+            403 => Self::Forbidden,
+            404 | 410 => Self::NotFound,
+            409 => Self::Conflict,
+            413 => Self::TooLarge,
+            // etcd's own limit comes through as an internal error.
+            500 if message.contains("request is too large") => Self::TooLarge,
+            _ => Self::Unavailable,
+        }
+    }
+
+    /// A word for logs and metrics.
+    pub fn slug(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not-found",
+            Self::Conflict => "conflict",
+            Self::TooLarge => "too-large",
+            Self::Unauthorized => "unauthorized",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.slug())
+    }
+}
+
+impl Fault {
+    pub(crate) fn new(kind: Kind, doing: &str, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            doing: doing.to_owned(),
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Starting a run exactly once.
+//!
+//! A run that needs nothing beside it is one create: its derived name is the duplicate check. A run that reads copies
+//! (secrets, files, the payload) must own them, so they need its UID, and Tekton fails a run whose Secret is missing.
+//! Hence three steps: create the run with `spec.status: PipelineRunPending`, create what it owns, clear the status.
+//! Killed between any two of them, the run waits and nothing of it runs; whoever brings the event again finishes it.
+//!
+//! ```text
+//!            create ──────────── exists already? ── another event's ──> Conflict
+//!              │                        │
+//!              │                 same event's run ── started ─────────> AlreadyExists
+//!              ▼                        ▼
+//!           pending <────────── pending, same snapshot
+//!              │                        └ pending, other snapshot: deleted, made anew
+//!        create copies
+//!              │
+//!     test pending, clear ──────> Created
+//! ```
+//!
+//! The last step is a JSON patch that first tests UID and status: it can start only the run that it was made for, and
+//! only once, and never undoes a cancellation.
+
+use flows::{Run, label, tekton::Secret};
+use kube::core::{
+    Request,
+    params::{DeleteParams, GetParams, PostParams, Preconditions},
+};
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+use crate::{
+    api::Cluster,
+    apply::{FIELD_MANAGER, GROUP, path},
+    fault::{Fault, Kind},
+};
+
+/// How often the state of an existing run is looked at before the sender is told to come again: each look follows a
+/// change that another process made, so more than a few mean a fight.
+const LOOKS: usize = 4;
+
+/// The status of a run that waits to be started (Tekton: PipelineRun, "Pending PipelineRuns").
+const PENDING: &str = "PipelineRunPending";
+
+/// What became of a run that was to be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// This call created it.
+    Created,
+    /// The same event started it before; nothing was changed.
+    AlreadyExists,
+}
+
+/// What is read of a PipelineRun or of one of its Secrets.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Existing {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Spec,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    uid: String,
+    resource_version: String,
+    deletion_timestamp: Option<String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    owner_references: Vec<Owner>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Owner {
+    uid: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Spec {
+    status: Option<String>,
+}
+
+impl Existing {
+    fn is_pending(&self) -> bool {
+        self.spec.status.as_deref() == Some(PENDING)
+    }
+
+    fn annotation(&self, name: &str) -> &str {
+        self.metadata
+            .annotations
+            .get(name)
+            .map_or("", String::as_str)
+    }
+}
+
+/// What a step found out.
+enum Step<T> {
+    Done(T),
+    /// Another process changed the run meanwhile: look again.
+    LookAgain,
+}
+
+impl Cluster {
+    /// Whether this event's run exists and has been started, so that nothing is left to do for it.
+    ///
+    /// Saves a redelivered event from writing a flow's older content over its latest.
+    ///
+    /// # Errors
+    /// A [`Fault`]; of kind [`Kind::Conflict`] where the name is taken by another event.
+    pub async fn is_started(
+        &self,
+        namespace: &str,
+        name: &str,
+        event: &str,
+    ) -> Result<bool, Fault> {
+        match self.run(namespace, name).await? {
+            None => Ok(false),
+            Some(existing) => {
+                same_event(&existing, name, event)?;
+                Ok(!existing.is_pending())
+            }
+        }
+    }
+
+    /// Starts the run, or finds it started by the same event.
+    ///
+    /// # Errors
+    /// A [`Fault`]. A refused run leaves nothing behind; after any other fault the run either does not exist or is
+    /// pending, and the same call finishes it.
+    pub async fn start(&self, run: &Run) -> Result<Outcome, Fault> {
+        let mut replaced = false;
+        let mut outcome = Outcome::Created;
+        for _ in 0..LOOKS {
+            let uid = match self.create_run(run).await? {
+                Some(uid) => uid,
+                None => {
+                    let Some(existing) =
+                        self.run(run.namespace.as_ref(), run.name.as_ref()).await?
+                    else {
+                        continue;
+                    };
+                    same_event(&existing, run.name.as_ref(), &run.event)?;
+                    if existing.metadata.deletion_timestamp.is_some() {
+                        return Err(busy(run, "it is being deleted"));
+                    }
+                    if !existing.is_pending() {
+                        return Ok(Outcome::AlreadyExists);
+                    }
+                    if existing.annotation(label::SNAPSHOT) != snapshot(run) {
+                        // The flow was edited between two deliveries, and the first was never acknowledged.
+                        // Whoever finds its own run replaced leaves the field, or two would replace each other.
+                        if replaced || outcome == Outcome::AlreadyExists {
+                            return Err(busy(
+                                run,
+                                "another delivery of the same event is starting it",
+                            ));
+                        }
+                        self.delete_run(run, &existing).await?;
+                        replaced = true;
+                        continue;
+                    }
+                    existing.metadata.uid
+                }
+            };
+            if run.copies.is_empty() {
+                return Ok(Outcome::Created);
+            }
+            match self.finish(run, &uid).await? {
+                Step::Done(()) => return Ok(Outcome::Created),
+                Step::LookAgain => outcome = Outcome::AlreadyExists,
+            }
+        }
+        Err(busy(
+            run,
+            "other deliveries of the same event are changing it",
+        ))
+    }
+
+    /// Creates the run; `None` where the name is taken.
+    async fn create_run(&self, run: &Run) -> Result<Option<String>, Fault> {
+        let doing = format!("creating PipelineRun {}", run.name);
+        let bytes = run.object.to_json();
+        let request = runs(run.namespace.as_ref());
+        let created: Result<Existing, Fault> = self
+            .send(&doing, || request.create(&as_manager(), bytes.clone()))
+            .await;
+        match created {
+            Ok(created) => Ok(Some(created.metadata.uid)),
+            Err(fault) if fault.kind == Kind::Conflict => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn run(&self, namespace: &str, name: &str) -> Result<Option<Existing>, Fault> {
+        let doing = format!("reading PipelineRun {name}");
+        let request = runs(namespace);
+        found(
+            self.send(&doing, || request.get(name, &GetParams::default()))
+                .await,
+        )
+    }
+
+    /// Gives the pending run what it owns and lets it go. A run that is refused its copies is deleted.
+    async fn finish(&self, run: &Run, uid: &str) -> Result<Step<()>, Fault> {
+        for copy in &run.copies {
+            match self.create_copy(run, uid, copy).await {
+                Ok(Step::Done(())) => {}
+                Ok(Step::LookAgain) => return Ok(Step::LookAgain),
+                Err(fault) if fault.kind == Kind::Unavailable => return Err(fault),
+                Err(fault) => {
+                    self.withdraw(run, uid).await;
+                    return Err(fault);
+                }
+            }
+        }
+        let doing = format!("starting PipelineRun {}", run.name);
+        let patch = json!([
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "test", "path": "/spec/status", "value": PENDING},
+            {"op": "remove", "path": "/spec/status"},
+        ])
+        .to_string()
+        .into_bytes();
+        let uri = format!(
+            "{}/{}?fieldManager={FIELD_MANAGER}",
+            path(GROUP, "pipelineruns", run.namespace.as_ref()),
+            run.name
+        );
+        let started: Result<serde::de::IgnoredAny, Fault> = self
+            .send(&doing, || {
+                http::Request::patch(&uri)
+                    .header(http::header::CONTENT_TYPE, "application/json-patch+json")
+                    .body(patch.clone())
+                    .map_err(kube::core::request::Error::BuildRequest)
+            })
+            .await;
+        match started {
+            Ok(_) => Ok(Step::Done(())),
+            // A failed test is 422 and says nothing more; a run that is gone is 404: what is there now decides.
+            Err(fault) if matches!(fault.kind, Kind::Refused | Kind::NotFound | Kind::Conflict) => {
+                Ok(Step::LookAgain)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Creates one Secret that the run owns.
+    async fn create_copy(&self, run: &Run, uid: &str, copy: &Secret) -> Result<Step<()>, Fault> {
+        let name = &copy.metadata.name;
+        let doing = format!("creating Secret {name}");
+        let bytes = copy.clone().owned_by(&run.name, uid).to_json();
+        let request = Request::new(path("", "secrets", run.namespace.as_ref()));
+        for _ in 0..LOOKS {
+            let created: Result<serde::de::IgnoredAny, Fault> = self
+                .send(&doing, || request.create(&as_manager(), bytes.clone()))
+                .await;
+            match created {
+                Ok(_) => return Ok(Step::Done(())),
+                Err(fault) if fault.kind == Kind::Conflict => {}
+                Err(fault) => return Err(fault),
+            }
+            let existing: Option<Existing> = found(
+                self.send(&doing, || request.get(name, &GetParams::default()))
+                    .await,
+            )?;
+            let Some(existing) = existing else { continue };
+            if existing
+                .metadata
+                .owner_references
+                .iter()
+                .any(|owner| owner.uid == uid)
+            {
+                return Ok(Step::Done(()));
+            }
+            // It belongs to an earlier run of this name, or to whoever replaced ours.
+            match self.run(run.namespace.as_ref(), run.name.as_ref()).await? {
+                Some(current) if current.metadata.uid == uid => {
+                    self.delete(&request, name, &doing, &existing).await?;
+                }
+                _ => return Ok(Step::LookAgain),
+            }
+        }
+        Err(busy(
+            run,
+            "its Secrets are being changed by another delivery",
+        ))
+    }
+
+    /// Deletes a pending run that will not be started; what it owns goes with it.
+    async fn delete_run(&self, run: &Run, existing: &Existing) -> Result<(), Fault> {
+        let doing = format!("replacing PipelineRun {}", run.name);
+        self.delete(
+            &runs(run.namespace.as_ref()),
+            run.name.as_ref(),
+            &doing,
+            existing,
+        )
+        .await
+    }
+
+    /// Deletes exactly the object that was read; that it is gone or has changed meanwhile is no error.
+    async fn delete(
+        &self,
+        request: &Request,
+        name: &str,
+        doing: &str,
+        existing: &Existing,
+    ) -> Result<(), Fault> {
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(existing.metadata.uid.clone()),
+                resource_version: Some(existing.metadata.resource_version.clone()),
+            }),
+            ..DeleteParams::background()
+        };
+        let deleted: Result<serde::de::IgnoredAny, Fault> =
+            self.send(doing, || request.delete(name, &parameters)).await;
+        match deleted {
+            Ok(_) => Ok(()),
+            Err(fault) if matches!(fault.kind, Kind::NotFound | Kind::Conflict) => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Takes back a run whose copies were refused. Where that fails too, the run stays pending and never runs; the
+    /// fault that matters is the refusal.
+    async fn withdraw(&self, run: &Run, uid: &str) {
+        let withdrawn = async {
+            match self.run(run.namespace.as_ref(), run.name.as_ref()).await? {
+                Some(existing) if existing.metadata.uid == uid => {
+                    self.delete_run(run, &existing).await
+                }
+                _ => Ok(()),
+            }
+        };
+        if let Err(fault) = withdrawn.await {
+            tracing::warn!(run = %run.name, error = %fault, "a run that was refused could not be deleted; it stays pending");
+        }
+    }
+}
+
+/// The digest of what the run executes and owns.
+fn snapshot(run: &Run) -> &str {
+    run.object
+        .metadata
+        .annotations
+        .get(label::SNAPSHOT)
+        .map_or("", String::as_str)
+}
+
+fn runs(namespace: &str) -> Request {
+    Request::new(path(GROUP, "pipelineruns", namespace))
+}
+
+fn as_manager() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+/// "Not found" is an answer.
+pub(crate) fn found<T>(result: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(fault) if fault.kind == Kind::NotFound => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// A run of the same name that another event made is never ours.
+fn same_event(existing: &Existing, name: &str, event: &str) -> Result<(), Fault> {
+    if existing.annotation(label::EVENT) == event {
+        return Ok(());
+    }
+    Err(Fault::new(
+        Kind::Conflict,
+        &format!("creating PipelineRun {name}"),
+        "a PipelineRun of that name exists and belongs to another event",
+    ))
+}
+
+fn busy(run: &Run, why: &str) -> Fault {
+    Fault::new(
+        Kind::Unavailable,
+        &format!("creating PipelineRun {}", run.name),
+        format!("{why}; try again"),
+    )
+}

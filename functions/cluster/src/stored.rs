@@ -1,0 +1,85 @@
+//! Reading what the cluster stores of a flow, for a run by name.
+
+use std::collections::BTreeMap;
+
+use flows::{name::object_name, stored::Stored};
+use kube::core::{Request, params::GetParams};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    api::Cluster,
+    apply::{GROUP, path},
+    fault::{Fault, Kind},
+    start::found,
+};
+
+#[derive(Deserialize)]
+struct Data {
+    #[serde(default)]
+    data: BTreeMap<String, String>,
+}
+
+impl Cluster {
+    /// The Pipeline of the flow, the Tasks that it refers to, and the flow's own Secrets that those refer to.
+    ///
+    /// # Errors
+    /// A [`Fault`] of kind [`Kind::NotFound`] where the Pipeline or one of its Tasks does not exist. A Secret that does
+    /// not exist is left out: what refers to it may be optional.
+    pub async fn stored(&self, namespace: &str, name: &str) -> Result<Stored, Fault> {
+        let pipeline_name = flows::stored::pipeline_name(name);
+        let pipeline: Value = self
+            .get(
+                "Pipeline",
+                GROUP,
+                "pipelines",
+                namespace,
+                pipeline_name.as_str(),
+            )
+            .await?;
+        let mut tasks = BTreeMap::new();
+        for name in flows::stored::task_names(&pipeline) {
+            let task: Value = self.get("Task", GROUP, "tasks", namespace, &name).await?;
+            tasks.insert(name, task);
+        }
+        let mut secrets = BTreeMap::new();
+        for name in flows::stored::secret_names(&object_name(name), &tasks, &pipeline) {
+            if let Some(Data { data }) =
+                found(self.get("Secret", "", "secrets", namespace, &name).await)?
+            {
+                secrets.insert(name, data);
+            }
+        }
+        Ok(Stored {
+            pipeline,
+            tasks,
+            secrets,
+        })
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(
+        &self,
+        kind: &str,
+        group: &str,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<T, Fault> {
+        let doing = format!("reading {kind} {name}");
+        // A name that is no legal path segment cannot be the name of an object.
+        if !name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
+            || name.starts_with('.')
+        {
+            return Err(Fault::new(
+                Kind::NotFound,
+                &doing,
+                format!("{name:?} cannot be the name of an object"),
+            ));
+        }
+        let request = Request::new(path(group, plural, namespace));
+        self.send(&doing, || request.get(name, &GetParams::default()))
+            .await
+    }
+}
