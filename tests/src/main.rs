@@ -1,2 +1,7 @@
-//! Hookrun against the real API server, real Tekton, real HTTP.
-fn main() {}
+//! The one binary of the system tests: one control plane, all cases.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    system_tests::case::run(system_tests::all())
+}

@@ -395,7 +395,11 @@ fn module_folder(system: &str) -> PathBuf {
 
 /// `target/cluster` of the repository: nothing is ever written anywhere else.
 pub(crate) fn target() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/cluster")
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors()
+        .nth(2)
+        .unwrap_or(here)
+        .join("target/cluster")
 }
 
 #[cfg(test)]

@@ -1,0 +1,148 @@
+//! Cases, and the run of all of them on one control plane.
+//!
+//! The output is that of `cargo test`, with its filters, `--list`, `--exact`, `--skip` and `--test-threads`.
+
+use std::{pin::Pin, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Result, anyhow};
+use control_plane::{Cluster, Options, Programs};
+use libtest_mimic::{Arguments, Trial};
+use tokio::{runtime::Handle, sync::RwLock};
+
+use crate::function;
+
+type Body =
+    Box<dyn FnOnce(Arc<Cluster>) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send>;
+
+/// One test.
+pub struct Case {
+    name: String,
+    limit: Duration,
+    alone: bool,
+    body: Body,
+}
+
+/// A case: its name, and what it does with the control plane. It has two minutes, unless told otherwise.
+///
+/// ```
+/// use system_tests::case::{Case, case};
+///
+/// fn cases() -> Vec<Case> {
+///     vec![case("the_api_server_tells_its_version", async |cluster| {
+///         let version = cluster.admin().apiserver_version().await?;
+///         anyhow::ensure!(version.major == "1", "{version:?}");
+///         Ok(())
+///     })]
+/// }
+/// # drop(cases());
+/// ```
+pub fn case<F, R>(name: impl Into<String>, body: F) -> Case
+where
+    F: FnOnce(Arc<Cluster>) -> R + Send + 'static,
+    R: Future<Output = Result<()>> + Send + 'static,
+{
+    Case {
+        name: name.into(),
+        limit: Duration::from_secs(120),
+        alone: false,
+        body: Box::new(move |cluster| Box::pin(body(cluster))),
+    }
+}
+
+impl Case {
+    /// Fails it after another time.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Runs it while no other case runs: for cases that look at memory, or need the whole machine.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+}
+
+/// Runs the cases that the command line selects.
+#[must_use]
+pub fn run(cases: Vec<Case>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Cases mostly wait for others, so there may be more of them at once than processors.
+    arguments.test_threads.get_or_insert(4);
+    if arguments.list {
+        let list = cases
+            .into_iter()
+            .map(|case| Trial::test(case.name, || Ok(())));
+        return libtest_mimic::run(&arguments, list.collect()).exit_code();
+    }
+
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    // Whoever installed another one before has the same in mind.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    let cluster = match runtime.block_on(prepare()) {
+        Ok(cluster) => Arc::new(cluster),
+        Err(error) => {
+            eprintln!("error: {error:?}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let machine = Arc::new(RwLock::new(()));
+    let trials = cases
+        .into_iter()
+        .map(|case| trial(case, runtime.handle(), &cluster, &machine))
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if conclusion.has_failed() {
+        eprintln!(
+            "logs, until the next start: {}",
+            cluster.keep_logs().display()
+        );
+    }
+    // The control plane ends before the process does, in its order.
+    drop(cluster);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    conclusion.exit_code()
+}
+
+/// Builds what the cases run, and starts what they run against.
+async fn prepare() -> Result<Cluster> {
+    let programs = Programs::build(&[])?;
+    let build = tokio::task::spawn_blocking(function::build);
+    let cluster = Cluster::start(&programs, Options::Whole).await?;
+    build.await??;
+    eprintln!(
+        "control plane: ready after {:.1} s",
+        cluster.ready_after().as_secs_f32()
+    );
+    Ok(cluster)
+}
+
+fn trial(case: Case, runtime: &Handle, cluster: &Arc<Cluster>, machine: &Arc<RwLock<()>>) -> Trial {
+    let Case {
+        name,
+        limit,
+        alone,
+        body,
+    } = case;
+    let (runtime, cluster, machine) = (runtime.clone(), Arc::clone(cluster), Arc::clone(machine));
+    Trial::test(name, move || {
+        let run = async {
+            let (_shared, _whole);
+            if alone {
+                _whole = machine.write().await;
+            } else {
+                _shared = machine.read().await;
+            }
+            tokio::time::timeout(limit, body(cluster))
+                .await
+                .unwrap_or_else(|_| Err(anyhow!("did not end within {limit:?}")))
+        };
+        runtime
+            .block_on(run)
+            .map_err(|error| format!("{error:?}").into())
+    })
+}
