@@ -1,0 +1,372 @@
+//! What the configuration says about stores, and the stores that follow from it.
+
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+
+use clap::Args;
+use tokio::sync::OnceCell;
+
+use crate::{
+    Connect, Credentials, Error, FlowStore, Hidden, Location, PayloadStore, Place,
+    kubernetes::Kubernetes,
+    objects::{Access, Objects},
+    onix::{self, Onix},
+};
+
+/// Which kind of store holds the flows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Items of Onix.
+    Onix,
+    /// ConfigMaps and Secrets of the cluster.
+    Kubernetes,
+    /// Objects in a folder or a bucket.
+    Objects(Location),
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "onix" => Ok(Self::Onix),
+            "kubernetes" => Ok(Self::Kubernetes),
+            url => match url.parse() {
+                Ok(location) => Ok(Self::Objects(location)),
+                Err(problem) => Err(format!(
+                    "neither `onix` nor `kubernetes`; as the URL of an object store: {problem}"
+                )),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Onix => f.write_str("onix"),
+            Self::Kubernetes => f.write_str("kubernetes"),
+            Self::Objects(location) => location.fmt(f),
+        }
+    }
+}
+
+/// Where flows are looked up by key.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Flow store")]
+pub struct FlowStoreOptions {
+    /// Where flows are kept: `onix`, `kubernetes` (ConfigMaps and Secrets with the label hookrun.dev/flow-key), or the URL
+    /// of an object store: file:///folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix.
+    #[arg(
+        long = "flow-store",
+        env = "HOOKRUN_FLOW_STORE",
+        value_name = "STORE",
+        default_value = "onix"
+    )]
+    pub source: Source,
+
+    /// Namespace of the ConfigMaps and Secrets [default: that of the kubeconfig or of the Pod].
+    #[arg(
+        long = "flow-store-namespace",
+        env = "HOOKRUN_FLOW_STORE_NAMESPACE",
+        value_name = "NAMESPACE"
+    )]
+    pub namespace: Option<String>,
+
+    /// File with the CA certificates (PEM) to trust instead of the system's, for Onix and object stores.
+    #[arg(
+        long = "flow-store-ca",
+        env = "HOOKRUN_FLOW_STORE_CA",
+        value_name = "FILE"
+    )]
+    pub ca: Option<PathBuf>,
+
+    /// Time for one look-up, from connecting to the last byte.
+    #[arg(long = "flow-store-timeout", env = "HOOKRUN_FLOW_STORE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub limit: Duration,
+
+    /// Size of a stored flow, in bytes or like 10MiB.
+    #[arg(long = "flow-store-max-bytes", env = "HOOKRUN_FLOW_STORE_MAX_BYTES", value_name = "SIZE", default_value = "10MiB", value_parser = size)]
+    pub max_bytes: usize,
+
+    /// Base URI of Onix; without a scheme it means http://.
+    #[arg(
+        long = "onix-uri",
+        env = "OX_WAPI_URI",
+        value_name = "URI",
+        hide_env_values = true
+    )]
+    pub onix_uri: Option<String>,
+
+    /// User at Onix.
+    #[arg(
+        long = "onix-user",
+        env = "OX_WAPI_UNAME",
+        value_name = "NAME",
+        hide_env_values = true
+    )]
+    pub onix_user: Option<Hidden>,
+
+    /// Password at Onix; better given by the variable or by a file, since other users see arguments.
+    #[arg(
+        long = "onix-password",
+        env = "OX_WAPI_PWD",
+        value_name = "PASSWORD",
+        hide_env_values = true
+    )]
+    pub onix_password: Option<Hidden>,
+
+    /// File with the user at Onix, read for every look-up; goes before the variable.
+    #[arg(
+        long = "onix-user-file",
+        env = "HOOKRUN_ONIX_UNAME_FILE",
+        value_name = "FILE"
+    )]
+    pub onix_user_file: Option<PathBuf>,
+
+    /// File with the password at Onix, read for every look-up; goes before the variable.
+    #[arg(
+        long = "onix-password-file",
+        env = "HOOKRUN_ONIX_PWD_FILE",
+        value_name = "FILE"
+    )]
+    pub onix_password_file: Option<PathBuf>,
+}
+
+impl FlowStoreOptions {
+    /// The store. Nothing is connected or read before the first flow is asked for.
+    pub fn open(&self, credentials: &Credentials, connect: Connect) -> Arc<dyn FlowStore> {
+        let Self {
+            source,
+            namespace,
+            ca,
+            limit,
+            max_bytes,
+            onix_uri,
+            onix_user,
+            onix_password,
+            onix_user_file,
+            onix_password_file,
+        } = self.clone();
+        match source {
+            Source::Onix => Arc::new(Onix::new(onix::Settings {
+                uri: onix_uri,
+                user: onix_user,
+                user_file: onix_user_file,
+                password: onix_password,
+                password_file: onix_password_file,
+                ca,
+                limit,
+                cap: max_bytes,
+            })),
+            Source::Kubernetes => Arc::new(Kubernetes {
+                connect,
+                client: OnceCell::new(),
+                namespace,
+                limit,
+                cap: max_bytes,
+            }),
+            Source::Objects(location) => {
+                let access = Access {
+                    place: Place::Objects,
+                    location,
+                    credentials: credentials.clone(),
+                    ca,
+                    limit,
+                };
+                Arc::new(Objects::new(access, max_bytes))
+            }
+        }
+    }
+}
+
+/// Where payloads go that no Secret holds.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Payload store")]
+pub struct PayloadStoreOptions {
+    /// URL of the object store for payloads beyond 1 MiB: s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
+    #[arg(
+        long = "payload-store",
+        env = "HOOKRUN_PAYLOAD_STORE",
+        value_name = "URL"
+    )]
+    pub location: Option<Location>,
+
+    /// Time for which a run may fetch its payload; at most 7 days (168h), the longest that S3 signs for.
+    #[arg(long = "payload-expiry", env = "HOOKRUN_PAYLOAD_EXPIRY", value_name = "TIME", default_value = "24h", value_parser = duration)]
+    pub expiry: Duration,
+
+    /// Age at which the sweep deletes a payload; never before its expiry.
+    #[arg(long = "payload-retention", env = "HOOKRUN_PAYLOAD_RETENTION", value_name = "TIME", default_value = "48h", value_parser = duration)]
+    pub retention: Duration,
+
+    /// Time for storing one payload.
+    #[arg(long = "payload-store-timeout", env = "HOOKRUN_PAYLOAD_STORE_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub limit: Duration,
+
+    /// Time for one sweep.
+    #[arg(long = "payload-sweep-timeout", env = "HOOKRUN_PAYLOAD_SWEEP_TIMEOUT", value_name = "TIME", default_value = "8m", value_parser = duration)]
+    pub sweep_limit: Duration,
+
+    /// File with the CA certificates (PEM) to trust instead of the system's.
+    #[arg(
+        long = "payload-store-ca",
+        env = "HOOKRUN_PAYLOAD_STORE_CA",
+        value_name = "FILE"
+    )]
+    pub ca: Option<PathBuf>,
+}
+
+/// What S3 and Google sign for at most.
+const LONGEST_EXPIRY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+impl PayloadStoreOptions {
+    /// The store, or `None` if none is configured. Nothing is connected before the first payload.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if the configuration cannot work; to be reported at start.
+    pub fn open(&self, credentials: &Credentials) -> Result<Option<PayloadStore>, Error> {
+        let Self {
+            location,
+            expiry,
+            retention: _,
+            limit,
+            sweep_limit,
+            ca,
+        } = self.clone();
+        let settings = |reason: &str| Error::Settings {
+            place: Place::Payloads,
+            reason: reason.to_owned(),
+        };
+        let Some(location) = location else {
+            return Ok(None);
+        };
+        if location.is_folder() {
+            return Err(settings(
+                "HOOKRUN_PAYLOAD_STORE is a folder, which cannot give runs a signed URL: use s3://, gs:// or az://",
+            ));
+        }
+        if expiry > LONGEST_EXPIRY {
+            return Err(settings(
+                "HOOKRUN_PAYLOAD_EXPIRY is longer than 7 days (168h), the longest that stores sign for",
+            ));
+        }
+        let access = Access {
+            place: Place::Payloads,
+            location,
+            credentials: credentials.clone(),
+            ca,
+            limit,
+        };
+        Ok(Some(PayloadStore::new(access, expiry, sweep_limit)))
+    }
+}
+
+/// A time like `5s`, `500ms` or `24h`, more than none.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let problem = || "not a time: write it like 500ms, 5s, 2m or 24h".to_owned();
+    let time: jiff::SignedDuration = text.parse().map_err(|_| problem())?;
+    match Duration::try_from(time) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err(problem()),
+    }
+}
+
+/// A size in bytes, or with KiB or MiB behind it.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(end) => text.split_at(end),
+        None => (text, ""),
+    };
+    let factor = match unit.trim() {
+        "" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        _ => None,
+    };
+    factor
+        .and_then(|factor: usize| digits.parse::<usize>().ok()?.checked_mul(factor))
+        .filter(|size| *size > 0)
+        .ok_or_else(|| "not a size: write it in bytes, or like 64KiB or 10MiB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        flows: FlowStoreOptions,
+        #[command(flatten)]
+        payloads: PayloadStoreOptions,
+    }
+
+    fn command(arguments: &[&str]) -> Command {
+        Command::try_parse_from(std::iter::once("hookrun").chain(arguments.iter().copied()))
+            .unwrap()
+    }
+
+    #[test]
+    fn sources_print_as_they_are_read() {
+        for text in ["onix", "kubernetes", "s3://bucket/flows"] {
+            assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
+        }
+        assert!(
+            "etcd"
+                .parse::<Source>()
+                .unwrap_err()
+                .contains("`kubernetes`")
+        );
+    }
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(duration("24h").unwrap(), Duration::from_secs(86400));
+        assert_eq!(size("10MiB").unwrap(), 10 << 20);
+        assert_eq!(size("512").unwrap(), 512);
+        for text in ["", "5", "0s", "-5s", "soon"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        for text in ["", "0", "5GB", "-1", "99999999999999999999"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documents() {
+        let Command { flows, payloads } = command(&[]);
+        assert_eq!(flows.source, Source::Onix);
+        assert_eq!(
+            (flows.limit, flows.max_bytes),
+            (Duration::from_secs(5), 10 << 20)
+        );
+        assert_eq!(payloads.expiry, Duration::from_secs(24 * 3600));
+        assert!(payloads.open(&Credentials::default()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_payload_store_that_cannot_work_is_refused_at_start() {
+        let refused = |arguments: &[&str]| {
+            command(arguments)
+                .payloads
+                .open(&Credentials::default())
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(
+            refused(&["--payload-store", "file:///tmp"]).contains("cannot give runs a signed URL")
+        );
+        assert!(
+            refused(&["--payload-store", "s3://b", "--payload-expiry", "169h"]).contains("7 days")
+        );
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let options = command(&["--onix-user", "bob", "--onix-password", "s3cret"]).flows;
+        assert!(!format!("{options:?}").contains("s3cret"));
+    }
+}
