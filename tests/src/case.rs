@@ -11,8 +11,8 @@ use tokio::{runtime::Handle, sync::RwLock};
 
 use crate::function;
 
-type Body =
-    Box<dyn FnOnce(Arc<Cluster>) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send>;
+/// Futures stay on the thread of their case, so they need not be `Send`.
+type Body = Box<dyn FnOnce(Arc<Cluster>) -> Pin<Box<dyn Future<Output = Result<()>>>> + Send>;
 
 /// One test.
 pub struct Case {
@@ -23,23 +23,11 @@ pub struct Case {
 }
 
 /// A case: its name, and what it does with the control plane. It has two minutes, unless told otherwise.
-///
-/// ```
-/// use system_tests::case::{Case, case};
-///
-/// fn cases() -> Vec<Case> {
-///     vec![case("the_api_server_tells_its_version", async |cluster| {
-///         let version = cluster.admin().apiserver_version().await?;
-///         anyhow::ensure!(version.major == "1", "{version:?}");
-///         Ok(())
-///     })]
-/// }
-/// # drop(cases());
-/// ```
+/// [`cases!`](crate::cases) makes the cases of a module from its functions; this is for those that are made in a loop.
 pub fn case<F, R>(name: impl Into<String>, body: F) -> Case
 where
     F: FnOnce(Arc<Cluster>) -> R + Send + 'static,
-    R: Future<Output = Result<()>> + Send + 'static,
+    R: Future<Output = Result<()>> + 'static,
 {
     Case {
         name: name.into(),
@@ -47,6 +35,34 @@ where
         alone: false,
         body: Box::new(move |cluster| Box::pin(body(cluster))),
     }
+}
+
+/// The cases of a module: async functions from `Arc<Cluster>` to `anyhow::Result<()>`, each named as in the module.
+///
+/// ```
+/// use std::sync::Arc;
+/// use control_plane::Cluster;
+/// use system_tests::{case::Case, cases};
+///
+/// pub fn cases() -> Vec<Case> {
+///     cases![the_api_server_tells_its_version]
+/// }
+///
+/// async fn the_api_server_tells_its_version(cluster: Arc<Cluster>) -> anyhow::Result<()> {
+///     let version = cluster.admin().apiserver_version().await?;
+///     anyhow::ensure!(version.major == "1", "{version:?}");
+///     Ok(())
+/// }
+/// # assert_eq!(cases().len(), 1);
+/// ```
+#[macro_export]
+macro_rules! cases {
+    ($($function:ident),* $(,)?) => {
+        vec![$($crate::case::case(
+            concat!(module_path!(), "::", stringify!($function)).trim_start_matches("system_tests::"),
+            $function,
+        )),*]
+    };
 }
 
 impl Case {
@@ -86,7 +102,7 @@ pub fn run(cases: Vec<Case>) -> ExitCode {
     let cluster = match runtime.block_on(prepare()) {
         Ok(cluster) => Arc::new(cluster),
         Err(error) => {
-            eprintln!("error: {error:?}");
+            eprintln!("error: {error:#}");
             return ExitCode::FAILURE;
         }
     };
@@ -143,6 +159,6 @@ fn trial(case: Case, runtime: &Handle, cluster: &Arc<Cluster>, machine: &Arc<RwL
         };
         runtime
             .block_on(run)
-            .map_err(|error| format!("{error:?}").into())
+            .map_err(|error| format!("{error:#}").into())
     })
 }
