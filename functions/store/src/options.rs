@@ -57,49 +57,36 @@ pub struct FlowStoreOptions {
     /// Where flows are kept: `onix`, `kubernetes` (ConfigMaps and Secrets with the label hookrun.dev/flow-key), or the URL
     /// of an object store: file:///folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix.
     #[arg(
-        long = "flow-store",
+        long,
         env = "HOOKRUN_FLOW_STORE",
         value_name = "STORE",
         default_value = "onix"
     )]
-    pub source: Source,
+    pub flow_store: Source,
 
     /// Namespace of the ConfigMaps and Secrets [default: that of the kubeconfig or of the Pod].
-    #[arg(
-        long = "flow-store-namespace",
-        env = "HOOKRUN_FLOW_STORE_NAMESPACE",
-        value_name = "NAMESPACE"
-    )]
-    pub namespace: Option<String>,
+    #[arg(long, env = "HOOKRUN_FLOW_STORE_NAMESPACE", value_name = "NAMESPACE")]
+    pub flow_store_namespace: Option<String>,
 
     /// File with the CA certificates (PEM) to trust instead of the system's, for Onix and object stores.
-    #[arg(
-        long = "flow-store-ca",
-        env = "HOOKRUN_FLOW_STORE_CA",
-        value_name = "FILE"
-    )]
-    pub ca: Option<PathBuf>,
+    #[arg(long, env = "HOOKRUN_FLOW_STORE_CA", value_name = "FILE")]
+    pub flow_store_ca: Option<PathBuf>,
 
     /// Time for one look-up, from connecting to the last byte.
-    #[arg(long = "flow-store-timeout", env = "HOOKRUN_FLOW_STORE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
-    pub limit: Duration,
+    #[arg(long, env = "HOOKRUN_FLOW_STORE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub flow_store_timeout: Duration,
 
     /// Size of a stored flow, in bytes or like 10MiB.
-    #[arg(long = "flow-store-max-bytes", env = "HOOKRUN_FLOW_STORE_MAX_BYTES", value_name = "SIZE", default_value = "10MiB", value_parser = size)]
-    pub max_bytes: usize,
+    #[arg(long, env = "HOOKRUN_FLOW_STORE_MAX_BYTES", value_name = "SIZE", default_value = "10MiB", value_parser = size)]
+    pub flow_store_max_bytes: usize,
 
     /// Base URI of Onix; without a scheme it means http://.
-    #[arg(
-        long = "onix-uri",
-        env = "OX_WAPI_URI",
-        value_name = "URI",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "OX_WAPI_URI", value_name = "URI", hide_env_values = true)]
     pub onix_uri: Option<String>,
 
     /// User at Onix.
     #[arg(
-        long = "onix-user",
+        long,
         env = "OX_WAPI_UNAME",
         value_name = "NAME",
         hide_env_values = true
@@ -108,7 +95,7 @@ pub struct FlowStoreOptions {
 
     /// Password at Onix; better given by the variable or by a file, since other users see arguments.
     #[arg(
-        long = "onix-password",
+        long,
         env = "OX_WAPI_PWD",
         value_name = "PASSWORD",
         hide_env_values = true
@@ -116,19 +103,11 @@ pub struct FlowStoreOptions {
     pub onix_password: Option<Hidden>,
 
     /// File with the user at Onix, read for every look-up; goes before the variable.
-    #[arg(
-        long = "onix-user-file",
-        env = "HOOKRUN_ONIX_UNAME_FILE",
-        value_name = "FILE"
-    )]
+    #[arg(long, env = "HOOKRUN_ONIX_UNAME_FILE", value_name = "FILE")]
     pub onix_user_file: Option<PathBuf>,
 
     /// File with the password at Onix, read for every look-up; goes before the variable.
-    #[arg(
-        long = "onix-password-file",
-        env = "HOOKRUN_ONIX_PWD_FILE",
-        value_name = "FILE"
-    )]
+    #[arg(long, env = "HOOKRUN_ONIX_PWD_FILE", value_name = "FILE")]
     pub onix_password_file: Option<PathBuf>,
 }
 
@@ -136,11 +115,11 @@ impl FlowStoreOptions {
     /// The store. Nothing is connected or read before the first flow is asked for.
     pub fn open(&self, credentials: &Credentials, connect: Connect) -> Arc<dyn FlowStore> {
         let Self {
-            source,
-            namespace,
-            ca,
-            limit,
-            max_bytes,
+            flow_store: source,
+            flow_store_namespace: namespace,
+            flow_store_ca: ca,
+            flow_store_timeout: limit,
+            flow_store_max_bytes: cap,
             onix_uri,
             onix_user,
             onix_password,
@@ -156,14 +135,14 @@ impl FlowStoreOptions {
                 password_file: onix_password_file,
                 ca,
                 limit,
-                cap: max_bytes,
+                cap,
             })),
             Source::Kubernetes => Arc::new(Kubernetes {
                 connect,
                 client: OnceCell::new(),
                 namespace,
                 limit,
-                cap: max_bytes,
+                cap,
             }),
             Source::Objects(location) => {
                 let access = Access {
@@ -173,7 +152,7 @@ impl FlowStoreOptions {
                     ca,
                     limit,
                 };
-                Arc::new(Objects::new(access, max_bytes))
+                Arc::new(Objects::new(access, cap))
             }
         }
     }
@@ -184,36 +163,28 @@ impl FlowStoreOptions {
 #[command(next_help_heading = "Payload store")]
 pub struct PayloadStoreOptions {
     /// URL of the object store for payloads beyond 1 MiB: s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
-    #[arg(
-        long = "payload-store",
-        env = "HOOKRUN_PAYLOAD_STORE",
-        value_name = "URL"
-    )]
-    pub location: Option<Location>,
+    #[arg(long, env = "HOOKRUN_PAYLOAD_STORE", value_name = "URL")]
+    pub payload_store: Option<Location>,
 
     /// Time for which a run may fetch its payload; at most 7 days (168h), the longest that S3 signs for.
-    #[arg(long = "payload-expiry", env = "HOOKRUN_PAYLOAD_EXPIRY", value_name = "TIME", default_value = "24h", value_parser = duration)]
-    pub expiry: Duration,
+    #[arg(long, env = "HOOKRUN_PAYLOAD_EXPIRY", value_name = "TIME", default_value = "24h", value_parser = duration)]
+    pub payload_expiry: Duration,
 
     /// Age at which the sweep deletes a payload; never before its expiry.
-    #[arg(long = "payload-retention", env = "HOOKRUN_PAYLOAD_RETENTION", value_name = "TIME", default_value = "48h", value_parser = duration)]
-    pub retention: Duration,
+    #[arg(long, env = "HOOKRUN_PAYLOAD_RETENTION", value_name = "TIME", default_value = "48h", value_parser = duration)]
+    pub payload_retention: Duration,
 
     /// Time for storing one payload.
-    #[arg(long = "payload-store-timeout", env = "HOOKRUN_PAYLOAD_STORE_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
-    pub limit: Duration,
+    #[arg(long, env = "HOOKRUN_PAYLOAD_STORE_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub payload_store_timeout: Duration,
 
     /// Time for one sweep.
-    #[arg(long = "payload-sweep-timeout", env = "HOOKRUN_PAYLOAD_SWEEP_TIMEOUT", value_name = "TIME", default_value = "8m", value_parser = duration)]
-    pub sweep_limit: Duration,
+    #[arg(long, env = "HOOKRUN_PAYLOAD_SWEEP_TIMEOUT", value_name = "TIME", default_value = "8m", value_parser = duration)]
+    pub payload_sweep_timeout: Duration,
 
     /// File with the CA certificates (PEM) to trust instead of the system's.
-    #[arg(
-        long = "payload-store-ca",
-        env = "HOOKRUN_PAYLOAD_STORE_CA",
-        value_name = "FILE"
-    )]
-    pub ca: Option<PathBuf>,
+    #[arg(long, env = "HOOKRUN_PAYLOAD_STORE_CA", value_name = "FILE")]
+    pub payload_store_ca: Option<PathBuf>,
 }
 
 /// What S3 and Google sign for at most.
@@ -226,18 +197,18 @@ impl PayloadStoreOptions {
     /// [`Error::Settings`] if the configuration cannot work; to be reported at start.
     pub fn open(&self, credentials: &Credentials) -> Result<Option<PayloadStore>, Error> {
         let Self {
-            location,
-            expiry,
-            retention: _,
-            limit,
-            sweep_limit,
-            ca,
+            payload_store,
+            payload_expiry: expiry,
+            payload_retention: _,
+            payload_store_timeout: limit,
+            payload_sweep_timeout: sweep_limit,
+            payload_store_ca: ca,
         } = self.clone();
         let settings = |reason: &str| Error::Settings {
             place: Place::Payloads,
             reason: reason.to_owned(),
         };
-        let Some(location) = location else {
+        let Some(location) = payload_store else {
             return Ok(None);
         };
         if location.is_folder() {
@@ -338,12 +309,12 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_documents() {
         let Command { flows, payloads } = command(&[]);
-        assert_eq!(flows.source, Source::Onix);
+        assert_eq!(flows.flow_store, Source::Onix);
         assert_eq!(
-            (flows.limit, flows.max_bytes),
+            (flows.flow_store_timeout, flows.flow_store_max_bytes),
             (Duration::from_secs(5), 10 << 20)
         );
-        assert_eq!(payloads.expiry, Duration::from_secs(24 * 3600));
+        assert_eq!(payloads.payload_expiry, Duration::from_secs(24 * 3600));
         assert!(payloads.open(&Credentials::default()).unwrap().is_none());
     }
 

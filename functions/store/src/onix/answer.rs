@@ -17,6 +17,10 @@ struct Item<'a> {
 /// The answer is no JSON object, or `meta` is no object. The text does not repeat the answer, which may hold secrets.
 pub fn meta(body: &Bytes) -> Result<Bytes, String> {
     let item: Item<'_> = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
+    // serde takes a list for a struct, too: its first element would be `meta`.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err("the answer cannot be read: it is not an item".to_owned());
+    }
     let Some(meta) = item.meta else {
         return Ok(Bytes::from_static(b"{}"));
     };
@@ -71,6 +75,7 @@ mod tests {
             "<html>s3cret</html>",
             r#""s3cret""#,
             "[]",
+            r#"[{"a":"s3cret"}]"#,
             "null",
             r#"{"meta":"s3cret"}"#,
             r#"{"meta":[]}"#,
