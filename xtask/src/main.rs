@@ -1,2 +1,101 @@
-//! Every chore of the repository.
-fn main() {}
+//! Every chore of the repository, each one command: `cargo xtask --help`.
+//!
+//! Continuous integration runs these very commands and no others, so whatever it says can be seen on one's own machine.
+//!
+//! Never here: anything that the product links, or a step that passes because something is missing.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "chores talk to whoever runs them"
+)]
+
+mod check;
+mod dist;
+mod fuzz;
+mod generate;
+mod image;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use shell::cargo;
+
+/// Every chore of the repository.
+///
+/// A newcomer needs two of them: `cargo xtask test` proves that everything works here, `cargo xtask check` says what
+/// continuous integration would object to.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Run the tests: unit tests, documentation tests, then the system tests on a real API server with real Tekton.
+    ///
+    /// The first run builds etcd, Kubernetes and Tekton from source, which takes minutes and needs Go; later runs start in
+    /// seconds.
+    Test(test::Arguments),
+    /// Check what review should not have to: format, lints, layers, generated files, links, documentation.
+    Check(check::Arguments),
+    /// Write the generated files: docs/cli.md, docs/openapi.json.
+    Generate(generate::Arguments),
+    /// Feed the parsers of outside bytes with made-up input for a while.
+    Fuzz(fuzz::Arguments),
+    /// Build the static executable for release into target/dist.
+    Dist,
+    /// Build the last stage of the Dockerfile with buildah, around the executable of `dist`.
+    Image(image::Arguments),
+    /// Build the programs of the test cluster from their pinned Go modules, which the tests do anyway when they need them.
+    ClusterBinaries {
+        /// Names of programs; all if none is given.
+        names: Vec<String>,
+    },
+    /// Start the control plane of the tests and keep it until Enter, to try things against it with kubectl.
+    ControlPlane,
+    /// Do what continuous integration does: `.ci/run`.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> Result<()> {
+    match chore {
+        Chore::Test(arguments) => test::run(&arguments),
+        Chore::Check(arguments) => check::run(&arguments),
+        Chore::Generate(arguments) => generate::run(&arguments),
+        Chore::Fuzz(arguments) => fuzz::run(&arguments),
+        Chore::Dist => dist::run().map(drop),
+        Chore::Image(arguments) => image::run(&arguments),
+        Chore::ClusterBinaries { names } => {
+            let command = [
+                "run",
+                "--quiet",
+                "--package",
+                "control-plane",
+                "--",
+                "build",
+            ];
+            shell::run(cargo().args(command).args(names))
+        }
+        Chore::ControlPlane => {
+            shell::run(cargo().args(["run", "--quiet", "--package", "control-plane", "--", "up"]))
+        }
+        Chore::Ci => shell::run(&mut shell::command(shell::repository().join(".ci/run"))),
+    }
+}
