@@ -1,0 +1,155 @@
+//! What can go wrong with one event, and the one place where that becomes a status.
+//!
+//! Texts begin as the Artisan runner's did (`artisan-runner.md` §1.2), since its callers look for them; the statuses are
+//! the recommended ones of §6.5.
+
+use flows::Problems;
+use http::StatusCode;
+
+/// Seconds after which a sender may try again where nobody says better.
+const RETRY_AFTER: u32 = 2;
+
+/// Which of the routes failed: decides how the text begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `POST /flow`
+    Document,
+    /// `POST /flow/key/{flow-key}/ns/{namespace}`
+    Key,
+    /// `GET /flow/key/{flow-key}`
+    Read,
+    /// `POST /flow/name/{flow-name}/ns/{namespace}`
+    Name,
+}
+
+/// Why an event made no run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The flow document cannot be used.
+    #[error(transparent)]
+    Document(Problems),
+    /// The namespace in the path is not a legal name.
+    #[error("{0:?} is not the name of a namespace: use 1 to 63 of a-z, 0-9 and '-', starting and ending with a letter or digit")]
+    NamespaceName(String),
+    /// The document names no namespace.
+    #[error("$.labels.namespace: is missing: name the namespace in which the flow is to run")]
+    NoNamespace,
+    /// The namespace is not allowed.
+    #[error("namespace {0:?} may not hold runs: ask the operator to add it to HOOKRUN_NAMESPACES")]
+    Namespace(String),
+    /// A privileged step where none may be.
+    #[error(
+        "privileged steps ({steps}) may not run in namespace {namespace:?}: remove `privileged`, or ask the operator to \
+         add the namespace to HOOKRUN_PRIVILEGED_NAMESPACES"
+    )]
+    Privileged {
+        /// Where they were to run.
+        namespace: String,
+        /// Their names.
+        steps: String,
+    },
+    /// The payload is too large for a Secret, and there is nowhere else to put it.
+    #[error(
+        "the payload has {size} bytes; more than {limit} need an object store, and none is configured \
+         (HOOKRUN_PAYLOAD_STORE)"
+    )]
+    PayloadTooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// What a Secret holds, in bytes.
+        limit: usize,
+    },
+    /// The flow store did not give the flow.
+    #[error(transparent)]
+    Store(store::Error),
+    /// The payload could not be stored.
+    #[error("cannot store the payload: {0}")]
+    Payload(store::Error),
+    /// The API server refused something, or could not be asked.
+    #[error(transparent)]
+    Cluster(cluster::Fault),
+}
+
+/// Whether the document is well-formed and only asks for what no cluster accepts.
+fn is_refusal(problems: &Problems) -> bool {
+    problems.iter().all(|problem| problem.kind.is_refusal())
+}
+
+impl Error {
+    /// The status for a sender that speaks plain HTTP.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Document(problems) if is_refusal(problems) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Document(_) | Self::NamespaceName(_) | Self::NoNamespace => StatusCode::BAD_REQUEST,
+            Self::Namespace(_) | Self::Privileged { .. } => StatusCode::FORBIDDEN,
+            Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Store(error) | Self::Payload(error) => store_status(error),
+            Self::Cluster(fault) => cluster_status(fault.kind),
+        }
+    }
+
+    /// After how many seconds another try makes sense, if it does.
+    pub fn retry_after(&self) -> Option<u32> {
+        let wished = match self {
+            Self::Cluster(fault) => fault.retry_after,
+            _ => None,
+        };
+        let status = self.status();
+        let passing = matches!(
+            status,
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        );
+        passing.then(|| wished.map_or(RETRY_AFTER, |wished| u32::try_from(wished.as_secs()).unwrap_or(u32::MAX).max(1)))
+    }
+
+    /// A word for metrics and logs.
+    pub fn slug(&self) -> &'static str {
+        match self {
+            Self::Document(_) | Self::NoNamespace => "document",
+            Self::NamespaceName(_) | Self::Namespace(_) => "namespace",
+            Self::Privileged { .. } => "privileged",
+            Self::PayloadTooLarge { .. } => "payload-too-large",
+            Self::Store(_) => "flow-store",
+            Self::Payload(_) => "payload-store",
+            Self::Cluster(fault) => fault.kind.slug(),
+        }
+    }
+
+    /// The whole text of the answer, which begins as the original's did.
+    pub fn text(&self, route: Route) -> String {
+        let what = match (route, self) {
+            (_, Self::Store(_)) => "cannot retrieve Artisan Flow specification from Onix",
+            (Route::Name, _) => "cannot create pipelinerun",
+            (Route::Document, Self::Document(problems)) if !is_refusal(problems) => "cannot read flow",
+            (Route::Document, Self::NoNamespace) => "cannot read flow",
+            (Route::Document, _) => "cannot apply kubernetes resources",
+            (Route::Key | Route::Read, Self::Document(problems)) if !is_refusal(problems) => {
+                "cannot create Artisan flow"
+            }
+            (Route::Key | Route::Read, _) => "cannot apply K8S resources",
+        };
+        format!("{what}: {self}")
+    }
+}
+
+fn store_status(error: &store::Error) -> StatusCode {
+    match error.class() {
+        store::Class::NotFound => StatusCode::NOT_FOUND,
+        store::Class::Conflict => StatusCode::CONFLICT,
+        store::Class::Undefined => StatusCode::INTERNAL_SERVER_ERROR,
+        store::Class::Upstream | store::Class::Malformed => StatusCode::BAD_GATEWAY,
+        store::Class::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        store::Class::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn cluster_status(kind: cluster::Kind) -> StatusCode {
+    match kind {
+        cluster::Kind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+        cluster::Kind::Forbidden => StatusCode::FORBIDDEN,
+        cluster::Kind::NotFound => StatusCode::NOT_FOUND,
+        cluster::Kind::Conflict => StatusCode::CONFLICT,
+        cluster::Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}

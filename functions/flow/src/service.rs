@@ -1,0 +1,220 @@
+//! What the Artisan endpoints do, without HTTP: find the flow, check it, write its objects, start the run.
+//!
+//! Everything is decided before the first write: the document is read to its end, names and namespace are checked, a
+//! large payload has a place. A second delivery of an event whose run was started changes nothing.
+
+use std::sync::Arc;
+
+use cluster::{Cluster, Outcome, Patience};
+use flows::{
+    Emitted, Format, Lowering, Payload, Request, Scope, Settings,
+    flow::Flow,
+    name::{Label, object_name},
+};
+use serde_json::Value;
+use store::{FlowStore, PayloadStore};
+
+use crate::{error::Error, policy::Policy};
+
+/// What a Secret holds at most, in bytes before base64 (Kubernetes: "Secrets", size limit).
+pub const SECRET_BYTES: usize = 1 << 20;
+
+/// Everything that an event meets.
+pub struct Service {
+    /// The cluster's client.
+    pub client: kube::Client,
+    /// How long the API server may take.
+    pub patience: Patience,
+    /// What may be written where.
+    pub policy: Policy,
+    /// How runs are made.
+    pub settings: Settings,
+    /// How documents are read.
+    pub lowering: Lowering,
+    /// Where flows are looked up by key.
+    pub flows: Arc<dyn FlowStore>,
+    /// Where payloads go that no Secret holds; `None` refuses them.
+    pub payloads: Option<Arc<PayloadStore>>,
+}
+
+/// What is known of an event besides its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Cause<'a> {
+    /// The text of the event's identity: the same event has the same text, whenever and wherever it arrives.
+    pub identity: &'a str,
+    /// Whether the identity was made up just now, so that no earlier delivery can exist.
+    pub fresh: bool,
+    /// W3C trace context that the run continues.
+    pub traceparent: Option<&'a str>,
+}
+
+/// A run that exists and is not waiting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// Its name.
+    pub run: Label,
+    /// Its namespace.
+    pub namespace: Label,
+    /// Whether this call created it.
+    pub outcome: Outcome,
+}
+
+impl Service {
+    /// `POST /flow`: runs the flow that was sent, in the namespace that it names.
+    ///
+    /// # Errors
+    /// An [`Error`]; nothing runs then.
+    pub async fn document(&self, document: &[u8], cause: Cause<'_>) -> Result<Started, Error> {
+        let flow = self.parse(document, None)?;
+        let namespace = flow.namespace.clone().ok_or(Error::NoNamespace)?;
+        self.run(&flow, namespace, Scope::Document, &[], cause).await
+    }
+
+    /// `POST /flow/key/{key}/ns/{namespace}`: runs a stored flow in the given namespace, with a payload.
+    ///
+    /// # Errors
+    /// An [`Error`]; nothing runs then.
+    pub async fn key(
+        &self,
+        key: &str,
+        namespace: &str,
+        payload: &[u8],
+        cause: Cause<'_>,
+    ) -> Result<Started, Error> {
+        let namespace = self.namespace(namespace)?;
+        let document = self.flows.get(key).await.map_err(Error::Store)?;
+        let flow = self.parse(&document, Some(&namespace))?;
+        self.run(&flow, namespace, Scope::Key(key), payload, cause).await
+    }
+
+    /// `POST /flow/name/{name}/ns/{namespace}`: runs what the cluster stores of a flow, as it is now.
+    ///
+    /// # Errors
+    /// An [`Error`]; nothing runs then.
+    pub async fn name(&self, name: &str, namespace: &str, cause: Cause<'_>) -> Result<Started, Error> {
+        let namespace = self.namespace(namespace)?;
+        let cluster = Cluster::new(self.client.clone(), self.patience);
+        let request = request(Scope::Name(name), cause, None);
+        let base = object_name(name);
+        if !cause.fresh {
+            let run = request.run_name(&base);
+            if let Some(started) = self.started_before(&cluster, &run, &namespace, cause).await? {
+                return Ok(started);
+            }
+        }
+        let stored = cluster
+            .stored(namespace.as_ref(), &base)
+            .await
+            .map_err(Error::Cluster)?;
+        self.policy
+            .check_privileged(&namespace, stored.privileged_steps().iter().map(String::as_str))?;
+        let run = flows::stored::snapshot(name, stored, &namespace, &request, &self.settings).map_err(Error::Document)?;
+        let outcome = cluster.start(&run).await.map_err(Error::Cluster)?;
+        Ok(Started { run: run.name, namespace, outcome })
+    }
+
+    /// `GET /flow/key/{key}`: the stored flow, without unknown fields and without what must stay secret.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Document`].
+    pub async fn read(&self, key: &str) -> Result<Value, Error> {
+        let document = self.flows.get(key).await.map_err(Error::Store)?;
+        flows::artisan::redacted(&document).map_err(Error::Document)
+    }
+
+    fn parse(&self, document: &[u8], namespace: Option<&Label>) -> Result<Flow, Error> {
+        let lowering = Lowering { namespace: namespace.cloned(), ..self.lowering.clone() };
+        flows::parse(Format::Artisan, document, &lowering).map_err(Error::Document)
+    }
+
+    /// The namespace of a path, legal and allowed.
+    fn namespace(&self, text: &str) -> Result<Label, Error> {
+        let namespace: Label = text.parse().map_err(|_| Error::NamespaceName(text.to_owned()))?;
+        self.policy.check_namespace(&namespace)?;
+        Ok(namespace)
+    }
+
+    async fn run(
+        &self,
+        flow: &Flow,
+        namespace: Label,
+        scope: Scope<'_>,
+        payload: &[u8],
+        cause: Cause<'_>,
+    ) -> Result<Started, Error> {
+        self.policy.check(flow, &namespace)?;
+        if payload.len() > SECRET_BYTES && self.payloads.is_none() {
+            return Err(Error::PayloadTooLarge { size: payload.len(), limit: SECRET_BYTES });
+        }
+        let cluster = Cluster::new(self.client.clone(), self.patience);
+        let base = scope.base(&flow.name);
+        let name = request(scope, cause, None).run_name(&base);
+        if !cause.fresh {
+            if let Some(started) = self.started_before(&cluster, &name, &namespace, cause).await? {
+                return Ok(started);
+            }
+        }
+        let reference = self.store_payload(&namespace, &name, payload).await?;
+        let payload = match &reference {
+            Some(reference) => Some(Payload::Remote {
+                url: &reference.url,
+                digest: &reference.digest,
+                size: reference.size,
+            }),
+            None if payload.is_empty() => None,
+            None => Some(Payload::Inline(payload)),
+        };
+        let Emitted { latest, run } = flows::emit(flow, &namespace, &request(scope, cause, payload), &self.settings);
+        for object in &latest {
+            cluster.apply(object).await.map_err(Error::Cluster)?;
+        }
+        let outcome = cluster.start(&run).await.map_err(Error::Cluster)?;
+        Ok(Started { run: run.name, namespace, outcome })
+    }
+
+    /// A run that an earlier delivery of the event started. Asked first, so that a late redelivery does not write a
+    /// flow's older content over its latest.
+    async fn started_before(
+        &self,
+        cluster: &Cluster,
+        run: &Label,
+        namespace: &Label,
+        cause: Cause<'_>,
+    ) -> Result<Option<Started>, Error> {
+        let started = cluster
+            .is_started(namespace.as_ref(), run.as_ref(), cause.identity)
+            .await
+            .map_err(Error::Cluster)?;
+        Ok(started.then(|| Started {
+            run: run.clone(),
+            namespace: namespace.clone(),
+            outcome: Outcome::AlreadyExists,
+        }))
+    }
+
+    /// Puts a payload that no Secret holds into the object store.
+    async fn store_payload(
+        &self,
+        namespace: &Label,
+        run: &Label,
+        payload: &[u8],
+    ) -> Result<Option<store::Reference>, Error> {
+        let Some(payloads) = self.payloads.as_ref().filter(|_| payload.len() > SECRET_BYTES) else {
+            return Ok(None);
+        };
+        payloads
+            .put(namespace.as_ref(), run.as_ref(), payload)
+            .await
+            .map(Some)
+            .map_err(Error::Payload)
+    }
+}
+
+fn request<'a>(scope: Scope<'a>, cause: Cause<'a>, payload: Option<Payload<'a>>) -> Request<'a> {
+    Request {
+        scope,
+        event: cause.identity,
+        traceparent: cause.traceparent,
+        payload,
+    }
+}

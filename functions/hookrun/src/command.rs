@@ -1,0 +1,42 @@
+//! The commands, one module each, and how they tell what went wrong.
+
+mod convert;
+mod dev;
+mod fetch;
+mod generate;
+mod run;
+mod serve;
+mod sweep;
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{ArgMatches, CommandFactory};
+
+use crate::cli::{Cli, Command};
+
+/// Runs what was typed.
+pub async fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Flow(options) => serve::flow(options).await,
+        Command::Dev(options) => dev::run(options, matches).await,
+        Command::Convert(options) => convert::run(&options),
+        Command::Run(options) => run::run(options).await,
+        Command::Fetch(options) => fetch::run(options).await,
+        Command::Sweep(options) => sweep::run(options).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "hookrun", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Generate { folder } => generate::run(&folder),
+    }
+}
+
+/// Tells an error with all its causes, for people, on standard error.
+pub fn complain(error: &anyhow::Error) {
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+}
+
+/// Progress and hints for people, on standard error.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
