@@ -26,6 +26,7 @@ use crate::{
     faults::{Action, Faults, Rule},
     function,
     onix::{self, Mode, Onix},
+    s3::{self, S3},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,6 +44,7 @@ pub fn cases() -> Vec<Case> {
         a_lost_answer_hides_what_has_happened,
         a_hanging_request_is_never_answered,
         onix_knows_its_reader_and_its_items,
+        the_s3_server_keeps_objects_and_secrets,
     ]
 }
 
@@ -366,5 +368,17 @@ async fn onix_knows_its_reader_and_its_items(cluster: Arc<Cluster>) -> Result<()
         })
         .await?;
     }
+    Ok(())
+}
+
+async fn the_s3_server_keeps_objects_and_secrets(cluster: Arc<Cluster>) -> Result<()> {
+    let s3 = S3::start(&cluster).await?;
+    ensure!(s3.objects()?.is_empty());
+    std::fs::create_dir(s3.bucket().join("a"))?;
+    std::fs::write(s3.bucket().join("a/b.json"), "{}")?;
+    ensure!(s3.objects()? == ["a/b.json"], "{:?}", s3.objects()?);
+    let url = format!("{}/{}/a/b.json", s3.endpoint(), s3::BUCKET);
+    let anonymous = function::client()?.get(url).send().await?.status();
+    ensure!(anonymous == 403, "{anonymous}");
     Ok(())
 }

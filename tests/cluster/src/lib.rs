@@ -23,6 +23,7 @@ mod wait;
 
 pub use access::Account;
 pub use cluster::{Cluster, Options};
+pub use ports::free as free_ports;
 pub use process::{Killer, Process};
 pub use programs::{PROGRAMS, Program, Programs};
 pub use wait::{eventually, until};

@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command")]
 
-use std::io::Read;
+use std::{io::Read, process::ExitCode};
 
 use anyhow::Result;
 use clap::Parser;
@@ -21,8 +21,18 @@ enum Command {
     Up,
 }
 
-fn main() -> Result<()> {
-    match Command::parse() {
+fn main() -> ExitCode {
+    match run(Command::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Build { names } => {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let programs = Programs::build(&names)?;

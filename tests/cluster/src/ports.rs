@@ -13,7 +13,12 @@ use anyhow::{Result, bail};
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
 
 /// `N` different ports that nobody listens on, neither on loopback nor on all addresses.
-pub(crate) fn free<const N: usize>() -> Result<[u16; N]> {
+///
+/// For programs that cannot choose a port themselves; another process may still be quicker, so whoever uses this tries again.
+///
+/// # Errors
+/// There are not so many.
+pub fn free<const N: usize>() -> Result<[u16; N]> {
     // Starting anywhere keeps processes that start at the same moment apart.
     let start = RandomState::new().build_hasher().finish();
     let width = u64::from(RANGE.end - RANGE.start);

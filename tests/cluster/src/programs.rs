@@ -104,6 +104,14 @@ pub const PROGRAMS: &[Program] = &[
         version: None,
         objects: None,
     },
+    // An S3 server over a folder, for payloads that no Secret holds.
+    Program {
+        name: "versitygw",
+        system: "s3",
+        package: "github.com/versity/versitygw/cmd/versitygw",
+        version: None,
+        objects: None,
+    },
 ];
 
 /// The folder with the built programs.
