@@ -1,0 +1,242 @@
+//! Bodies, and the bytes that were read from them.
+//!
+//! [`Body`] is the one body type of requests and responses. [`Payload`] is a body that was read completely; it holds
+//! its share of the process-wide [`Budget`] until it is dropped, so what all requests together keep in memory is
+//! bounded however many there are.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What a body may fail with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of a request or of a response: nothing, bytes, or a stream.
+#[derive(Default)]
+pub struct Body(Inner);
+
+#[derive(Default)]
+enum Inner {
+    #[default]
+    Empty,
+    Full(Bytes),
+    Stream(UnsyncBoxBody<Bytes, BoxError>),
+}
+
+impl Body {
+    /// No bytes at all.
+    pub const fn empty() -> Self {
+        Self(Inner::Empty)
+    }
+
+    /// Bytes that are already in memory.
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        if bytes.is_empty() {
+            Self::empty()
+        } else {
+            Self(Inner::Full(bytes))
+        }
+    }
+
+    /// Frames that come as they are produced, such as a watch.
+    pub fn stream<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if body.is_end_stream() {
+            Self::empty()
+        } else {
+            Self(Inner::Stream(body.map_err(Into::into).boxed_unsync()))
+        }
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Inner::Empty => f.write_str("Body(empty)"),
+            Inner::Full(bytes) => write!(f, "Body({} bytes)", bytes.len()),
+            Inner::Stream(_) => f.write_str("Body(stream)"),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::full(bytes)
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Inner::Empty => Poll::Ready(None),
+            Inner::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.0 = Inner::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Inner::Stream(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Empty => true,
+            Inner::Full(_) => false,
+            Inner::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Empty => SizeHint::with_exact(0),
+            Inner::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Inner::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+/// How many bytes of memory one byte of payload is counted as.
+///
+/// On its way into the cluster a payload exists as itself (1), as base64 in the object that carries it (4/3) and
+/// as base64 in the JSON that is sent (4/3), all at the same moment: 3.67, rounded up.
+pub const COPIES: usize = 4;
+
+/// The bytes of payload that the whole process may hold at once.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    free: Arc<Semaphore>,
+    total: usize,
+}
+
+impl Budget {
+    /// A budget of so many bytes of memory; a payload takes [`COPIES`] times its size.
+    pub fn new(bytes: usize) -> Self {
+        let total = bytes.min(Semaphore::MAX_PERMITS);
+        Self {
+            free: Arc::new(Semaphore::new(total)),
+            total,
+        }
+    }
+
+    /// Bytes of memory that are taken at the moment.
+    pub fn used(&self) -> usize {
+        self.total.saturating_sub(self.free.available_permits())
+    }
+
+    /// The share of `payload` more bytes, or nothing if they cannot be had now.
+    pub(crate) fn take(&self, payload: usize) -> Option<Share> {
+        let bytes = u32::try_from(payload.checked_mul(COPIES)?).ok()?;
+        Arc::clone(&self.free)
+            .try_acquire_many_owned(bytes)
+            .ok()
+            .map(|permit| Share(Some(permit)))
+    }
+}
+
+/// A part of the budget, given back when dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Share(Option<OwnedSemaphorePermit>);
+
+impl Share {
+    pub(crate) fn join(&mut self, other: Share) {
+        match (&mut self.0, other.0) {
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+            (mine @ None, theirs) => *mine = theirs,
+            (Some(_), None) => {}
+        }
+    }
+}
+
+/// A request body that was read completely, within all limits.
+///
+/// Keep it alive for as long as its bytes, or copies of them, are in memory: it holds their share of the budget.
+#[derive(Debug, Default)]
+pub struct Payload {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl Payload {
+    pub(crate) fn new(bytes: Bytes, share: Share) -> Self {
+        Self {
+            bytes,
+            _share: share,
+        }
+    }
+
+    /// The bytes; cheap to clone, but a clone does not hold the budget.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Whether the request had no body, or an empty one.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+impl std::ops::Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// For tests of handlers: bytes outside any budget.
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            _share: Share::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_given_back_when_the_payload_goes() {
+        let budget = Budget::new(100 * COPIES);
+        let mut first = budget.take(40).unwrap();
+        first.join(budget.take(20).unwrap());
+        assert_eq!(budget.used(), 60 * COPIES);
+        assert!(budget.take(41).is_none());
+        let payload = Payload::new(Bytes::from_static(b"x"), first);
+        assert_eq!(budget.used(), 60 * COPIES);
+        drop(payload);
+        assert_eq!(budget.used(), 0);
+        assert!(budget.take(100).is_some());
+    }
+
+    #[test]
+    fn sizes_beyond_any_machine_are_refused() {
+        assert!(Budget::new(usize::MAX).take(usize::MAX).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_body_says_its_size() {
+        assert_eq!(Body::full("abc").size_hint().exact(), Some(3));
+        assert!(Body::full("").is_end_stream());
+        let stream = Body::stream(http_body_util::Full::new(Bytes::from_static(b"abc")));
+        assert_eq!(stream.collect().await.unwrap().to_bytes(), "abc");
+    }
+}

@@ -1,0 +1,228 @@
+//! One connection from its first byte to its last.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Stage;
+use super::clock::{Busy, Clock, Phase};
+use super::wire::{Protocol, Wire};
+use crate::body::BoxError;
+use crate::{Body, Shell};
+
+const TOO_LATE: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// Streams of one HTTP/2 connection; their handlers are bounded for the whole process anyway.
+const STREAMS: u32 = 128;
+/// What a peer may send of one body before somebody reads it.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Streams that a peer opened and took back before they were even looked at.
+const RESETS: usize = 20;
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+pub(super) async fn run(stream: TcpStream, shell: Shell, mut stage: watch::Receiver<Stage>) {
+    // Answers are small and complete; waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    let clock = Clock::new(shell.limits());
+    let mut wire = Wire::new(stream, clock.clone());
+    match protocol(&mut wire, &clock, &mut stage).await {
+        Some(Protocol::Http1) => http1(wire, shell, clock, stage).await,
+        Some(Protocol::Http2) => http2(wire, shell, clock, stage).await,
+        None => {}
+    }
+}
+
+/// Until the protocol is known, a connection costs one task and no buffer.
+async fn protocol(
+    wire: &mut Wire,
+    clock: &Clock,
+    stage: &mut watch::Receiver<Stage>,
+) -> Option<Protocol> {
+    loop {
+        hurry(stage, clock);
+        let deadline = clock.deadline().unwrap_or_else(Instant::now);
+        tokio::select! {
+            biased;
+            known = wire.protocol() => return known.ok().flatten(),
+            () = tokio::time::sleep_until(deadline) => {
+                if wire.heard() {
+                    wire.say(TOO_LATE);
+                }
+                return None;
+            }
+            changed = stage.changed() => {
+                if changed.is_err() || *stage.borrow() == Stage::Over {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+fn hurry(stage: &watch::Receiver<Stage>, clock: &Clock) {
+    if *stage.borrow() != Stage::Serving {
+        clock.hurry();
+    }
+}
+
+async fn http1(wire: Wire, shell: Shell, clock: Clock, stage: watch::Receiver<Stage>) {
+    let limits = shell.limits();
+    let mut builder = http1::Builder::new();
+    builder
+        // Ours knows more phases.
+        .header_read_timeout(None)
+        .timer(TokioTimer::new())
+        .max_headers(limits.header_count)
+        .max_buf_size(limits.header_bytes)
+        .pipeline_flush(false);
+    let answers = clock.clone();
+    // Boxed, because this way of polling, which gives the socket back, wants nothing pinned.
+    let service =
+        service_fn(move |request| Box::pin(answer(request, shell.clone(), answers.begin())));
+    let mut connection = builder.serve_connection(TokioIo::new(wire), service);
+    let poll = |connection: &mut http1::Connection<_, _>, cx: &mut Context<'_>| {
+        connection.poll_without_shutdown(cx)
+    };
+    let stop = |connection: &mut http1::Connection<_, _>| Pin::new(connection).graceful_shutdown();
+    let end = drive(&mut connection, poll, stop, &clock, stage).await;
+    let wire = connection.into_parts().io.into_inner();
+    match end {
+        End::Closed => wire.linger().await,
+        End::Expired
+            if matches!(clock.phase(), Phase::Fresh(_) | Phase::Head(_)) && wire.heard() =>
+        {
+            wire.say(TOO_LATE);
+            wire.linger().await;
+        }
+        End::Expired | End::Over => {}
+    }
+}
+
+async fn http2(wire: Wire, shell: Shell, clock: Clock, stage: watch::Receiver<Stage>) {
+    let limits = shell.limits();
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(RESETS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(64 << 10)
+        // A peer that is gone without a word is found before its idle time is over.
+        .keep_alive_interval((limits.idle_time / 2).max(Duration::from_secs(1)))
+        .keep_alive_timeout(PING_TIMEOUT);
+    let answers = clock.clone();
+    let service = service_fn(move |request| answer(request, shell.clone(), answers.begin()));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(wire), service));
+    let poll = |connection: &mut Pin<&mut http2::Connection<_, _, _>>, cx: &mut Context<'_>| {
+        connection.as_mut().poll(cx)
+    };
+    let stop = |connection: &mut Pin<&mut http2::Connection<_, _, _>>| {
+        connection.as_mut().graceful_shutdown()
+    };
+    drive(&mut connection, poll, stop, &clock, stage).await;
+}
+
+enum End {
+    /// Both sides are done, or one of them broke off.
+    Closed,
+    /// The clock ran out.
+    Expired,
+    /// The process ends.
+    Over,
+}
+
+/// Lets a connection work until it ends, its clock runs out, or the process ends.
+async fn drive<C>(
+    connection: &mut C,
+    mut poll: impl FnMut(&mut C, &mut Context<'_>) -> Poll<hyper::Result<()>>,
+    mut stop: impl FnMut(&mut C),
+    clock: &Clock,
+    mut stage: watch::Receiver<Stage>,
+) -> End {
+    let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut stopped = false;
+    loop {
+        if !stopped && *stage.borrow_and_update() != Stage::Serving {
+            stop(connection);
+            clock.hurry();
+            stopped = true;
+        }
+        let working = poll_fn(|cx| {
+            if let Poll::Ready(result) = poll(connection, cx) {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "connection");
+                }
+                return Poll::Ready(End::Closed);
+            }
+            // Everything that moves the clock also wakes this task, so it is enough to look after each step.
+            match clock.deadline() {
+                Some(deadline) => {
+                    if sleep.deadline() != deadline {
+                        sleep.as_mut().reset(deadline);
+                    }
+                    sleep.as_mut().poll(cx).map(|()| End::Expired)
+                }
+                None => Poll::Pending,
+            }
+        });
+        tokio::select! {
+            biased;
+            end = working => return end,
+            changed = stage.changed() => {
+                if changed.is_err() || *stage.borrow() == Stage::Over {
+                    return End::Over;
+                }
+            }
+        }
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    shell: Shell,
+    busy: Busy,
+) -> Result<Response<Answer>, std::convert::Infallible> {
+    let response = shell.answer(request).await;
+    Ok(response.map(|body| Answer { body, _busy: busy }))
+}
+
+/// The body of an answer; the connection is busy until it is handed over.
+struct Answer {
+    body: Body,
+    _busy: Busy,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,162 @@
+//! The socket as HTTP sees it: with the bytes in front that told the protocol, and a clock that hears of every move.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::clock::Clock;
+
+/// What every HTTP/2 connection with prior knowledge begins with.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// A connection whose first bytes may have been looked at.
+#[derive(Debug)]
+pub(super) struct Wire {
+    stream: TcpStream,
+    clock: Clock,
+    first: [u8; 24],
+    taken: usize,
+    filled: usize,
+    /// The peer has said that nothing more will come.
+    ended: bool,
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream, clock: Clock) -> Self {
+        Self {
+            stream,
+            clock,
+            first: [0; 24],
+            taken: 0,
+            filled: 0,
+            ended: false,
+        }
+    }
+
+    /// Reads until the protocol is known: the first byte that differs from the preface means HTTP/1.
+    /// `None` if the peer closes without a word. May be dropped at any time without losing a byte.
+    pub(super) async fn protocol(&mut self) -> io::Result<Option<Protocol>> {
+        loop {
+            let seen = self.first.get(..self.filled).unwrap_or_default();
+            if !PREFACE.starts_with(seen) {
+                return Ok(Some(Protocol::Http1));
+            }
+            if self.filled == PREFACE.len() {
+                return Ok(Some(Protocol::Http2));
+            }
+            let Some(rest) = self.first.get_mut(self.filled..) else {
+                return Ok(None);
+            };
+            let read = self.stream.read(rest).await?;
+            if read == 0 {
+                self.ended = true;
+                return Ok((self.filled > 0).then_some(Protocol::Http1));
+            }
+            self.filled += read;
+        }
+    }
+
+    /// Whether the peer has said anything.
+    pub(super) fn heard(&self) -> bool {
+        self.filled > 0
+    }
+
+    /// Writes what fits into the socket now; a peer that takes nothing gets nothing.
+    pub(super) fn say(&self, text: &[u8]) {
+        // Best effort: the connection is closed next.
+        let _ = self.stream.try_write(text);
+    }
+
+    /// Closes so that the peer can read the answer: what it still sends is taken and dropped for a while, because
+    /// closing over unread bytes would reset the connection and destroy the answer on its way.
+    pub(super) async fn linger(mut self) {
+        const BYTES: usize = 64 << 20;
+        const TIME: std::time::Duration = std::time::Duration::from_secs(2);
+        let taking = async {
+            self.stream.shutdown().await?;
+            let mut scrap = [0; 4096];
+            let mut taken = 0;
+            while !self.ended && taken < BYTES {
+                let read = self.stream.read(&mut scrap).await?;
+                taken += read;
+                self.ended = read == 0;
+            }
+            io::Result::Ok(())
+        };
+        // However it ends, the socket is closed.
+        let _ = tokio::time::timeout(TIME, taking).await;
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if let Some(rest) = this
+            .first
+            .get(this.taken..this.filled)
+            .filter(|rest| !rest.is_empty())
+        {
+            let count = rest.len().min(buffer.remaining());
+            buffer.put_slice(rest.get(..count).unwrap_or_default());
+            this.taken += count;
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        if let Poll::Ready(Ok(())) = polled {
+            if buffer.filled().len() > before {
+                this.clock.received();
+            } else {
+                this.ended = true;
+            }
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.clock.wrote(polled.is_ready());
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.clock.wrote(polled.is_ready());
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,323 @@
+//! Everything between a connection and a handler: path check, routing, admission, authentication, clocks, panics,
+//! the span and the counters. A [`tower::Service`], so that a test drives the whole of it without a socket.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Request, StatusCode, Version, header};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::Semaphore;
+use tower::{Service, ServiceExt as _};
+use tracing::Instrument as _;
+
+use crate::body::BoxError;
+use crate::call::Reading;
+use crate::metrics::Metrics;
+use crate::problem::{self, Problem};
+use crate::router::{self, BoxFuture, Found, Table};
+use crate::{Body, Call, Limits, Response, Router, event, path, response, telemetry};
+
+/// The service that a connection talks to; clones share everything.
+#[derive(Clone)]
+pub struct Shell(Arc<Shared>);
+
+struct Shared {
+    table: Table,
+    limits: Limits,
+    reading: Reading,
+    in_flight: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+    draining: Arc<AtomicBool>,
+}
+
+impl std::fmt::Debug for Shell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shell")
+            .field("limits", &self.0.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A shell that cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Routes that contradict each other.
+    #[error(transparent)]
+    Route(#[from] router::Error),
+    /// Limits that contradict each other.
+    #[error(transparent)]
+    Limits(#[from] crate::limits::Error),
+    /// Counters that contradict each other.
+    #[error("metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Routes that are answered however busy the process is, and that no trace shows.
+const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
+
+impl Shell {
+    /// Puts the shell around routes, and adds `/healthz` and `/readyz`.
+    ///
+    /// # Errors
+    /// Two routes are the same, a path is not one, or the limits contradict each other.
+    pub fn new(router: Router, limits: Limits) -> Result<Self, Error> {
+        limits.check()?;
+        let metrics = match &router.metrics {
+            Some(metrics) => Arc::clone(metrics),
+            None => Arc::new(Metrics::new()?),
+        };
+        let draining = Arc::new(AtomicBool::new(false));
+        Ok(Self(Arc::new(Shared {
+            table: Table::new(with_health(router, &draining))?,
+            reading: Reading::new(&limits, Arc::clone(&metrics)),
+            in_flight: Arc::new(Semaphore::new(limits.requests.min(Semaphore::MAX_PERMITS))),
+            limits,
+            metrics,
+            draining,
+        })))
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.0.metrics
+    }
+
+    /// From now on `/readyz` says no.
+    pub(crate) fn drain(&self) {
+        self.0.draining.store(true, Ordering::Release);
+    }
+
+    /// Ends when no handler runs any more, also of connections that are gone.
+    pub(crate) async fn idle(&self) {
+        let all = u32::try_from(self.0.limits.requests).unwrap_or(u32::MAX);
+        // The semaphore is never closed, so there is nothing to do about an error.
+        let _ = self.0.in_flight.acquire_many(all).await;
+    }
+
+    /// Answers one request.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let method = parts.method.clone();
+        let (body, read) = Watched::wrap(body, parts.version);
+        let (label, mut response) = self.dispatch(parts, body).await;
+        if read.is_some_and(|read| !read.load(Ordering::Acquire)) {
+            // The rest of the body is not worth reading, so this connection cannot carry another request.
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.0
+            .metrics
+            .answered(&label, &method, response.status(), started.elapsed());
+        response
+    }
+
+    async fn dispatch(&self, mut parts: Parts, body: Body) -> (String, Response) {
+        let shared = &self.0;
+        let from_broker = event::is_cloud_event(&parts);
+        let refuse = |problem: Problem| {
+            if from_broker {
+                response::for_broker(problem.kind.status, problem.retry_after)
+            } else {
+                problem.response()
+            }
+        };
+        if let Err(rejection) = path::check(parts.uri.path()) {
+            return ("none".to_owned(), refuse(rejection.problem()));
+        }
+        let (route, params) = match shared.table.find(&parts.method, parts.uri.path()) {
+            Found::Route(route, params) => (route, params),
+            Found::Mounted(prefix, service) => {
+                let label = if prefix.is_empty() { "other" } else { prefix };
+                let Ok(response) = service.oneshot(Request::from_parts(parts, body)).await;
+                return (label.to_owned(), response);
+            }
+            Found::OtherMethod(path) => {
+                return (
+                    path.to_owned(),
+                    response::empty(StatusCode::METHOD_NOT_ALLOWED),
+                );
+            }
+            Found::Nothing if from_broker => {
+                return (
+                    "none".to_owned(),
+                    response::for_broker(StatusCode::NOT_FOUND, None),
+                );
+            }
+            Found::Nothing => {
+                return (
+                    "none".to_owned(),
+                    response::text(StatusCode::NOT_FOUND, "404 page not found\n"),
+                );
+            }
+        };
+        let label = route.path.clone();
+        let health = HEALTH.contains(&label.as_str());
+        let permit = match Arc::clone(&shared.in_flight).try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_) if health => None,
+            Err(_) => {
+                let text = format!(
+                    "{} requests are being handled; send it again",
+                    shared.limits.requests
+                );
+                return (
+                    label,
+                    refuse(Problem::new(problem::BUSY, text).retry_after(1)),
+                );
+            }
+        };
+        let gauge = shared.metrics.in_flight();
+        let trace = telemetry::Incoming::read(&parts.headers);
+        let span = if health {
+            tracing::Span::none()
+        } else {
+            telemetry::request_span(&parts, &label, &trace)
+        };
+        if let Some(guard) = &route.guard
+            && let Err(response) = guard.check(&mut parts).instrument(span.clone()).await
+        {
+            telemetry::answered(&span, response.status());
+            return (label, response);
+        }
+        let future = (route.handler)(Call::new(parts, body, params, shared.reading.clone()));
+        let limit = shared.limits.request_time;
+        let work = async move {
+            // Both live as long as the handler does, which is longer than a connection that broke off.
+            let (_permit, _gauge) = (permit, gauge);
+            tokio::time::timeout(limit, future).await
+        };
+        // A task of its own: a panic ends there, and a sender that hangs up does not leave half a job behind.
+        let task = tokio::spawn(trace.scope(work).instrument(span.clone()));
+        let response = match task.await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_elapsed)) => {
+                tracing::error!(parent: &span, seconds = limit.as_secs(), "the handler took too long");
+                let text = format!(
+                    "the answer was not ready within {} seconds; send it again",
+                    limit.as_secs()
+                );
+                refuse(Problem::new(problem::TIME, text).retry_after(1))
+            }
+            Err(error) => {
+                shared.metrics.panicked();
+                tracing::error!(parent: &span, %error, "the handler panicked");
+                refuse(Problem::new(
+                    problem::INTERNAL,
+                    "this is a defect; the log of the function has the details",
+                ))
+            }
+        };
+        shared.metrics.memory(shared.reading.budget.used());
+        telemetry::answered(&span, response.status());
+        (label, response)
+    }
+}
+
+fn with_health(mut router: Router, draining: &Arc<AtomicBool>) -> Router {
+    if !Table::has(&router, HEALTH[0]) {
+        router = router.get(HEALTH[0], |_| async {
+            response::text(StatusCode::OK, "ok\n")
+        });
+    }
+    if !Table::has(&router, HEALTH[1]) {
+        let draining = Arc::clone(draining);
+        router = router.get(HEALTH[1], move |_| {
+            let draining = draining.load(Ordering::Acquire);
+            async move {
+                if draining {
+                    response::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+                } else {
+                    response::text(StatusCode::OK, "ok\n")
+                }
+            }
+        });
+    }
+    router
+}
+
+impl<B> Service<Request<B>> for Shell
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let shell = self.clone();
+        Box::pin(async move { Ok(shell.answer(request).await) })
+    }
+}
+
+/// A request body that tells whether it was read to its end.
+struct Watched<B> {
+    body: Pin<Box<B>>,
+    read: Arc<AtomicBool>,
+}
+
+impl<B> Watched<B>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// Only HTTP/1 has a connection to lose, and only a request with a body can leave something unread.
+    fn wrap(body: B, version: Version) -> (Body, Option<Arc<AtomicBool>>) {
+        if body.is_end_stream() {
+            return (Body::empty(), None);
+        }
+        if version >= Version::HTTP_2 {
+            return (Body::stream(body), None);
+        }
+        let read = Arc::new(AtomicBool::new(false));
+        let watched = Self {
+            body: Box::pin(body),
+            read: Arc::clone(&read),
+        };
+        (Body::stream(watched), Some(read))
+    }
+}
+
+impl<B: HttpBody> HttpBody for Watched<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let polled = self.body.as_mut().poll_frame(cx);
+        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.read.store(true, Ordering::Release);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,182 @@
+//! Logs and traces, set up once per process.
+
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+use super::export::{self, Exporter};
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// What is seen from outside.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Telemetry")]
+pub struct TelemetryOptions {
+    /// How log lines on standard error look.
+    #[arg(long, env = "HOOKRUN_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or levels by module, such as `info,runtime=debug`.
+    #[arg(
+        long = "log",
+        env = "HOOKRUN_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub log: String,
+
+    /// Send traces, and at the end of the process its metrics, to this OTLP endpoint (HTTP, protobuf). The other
+    /// OTEL_ variables apply as OpenTelemetry defines them.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
+    /// Send traces to this URL instead.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value_name = "URL")]
+    pub otlp_traces_endpoint: Option<String>,
+
+    /// Send metrics to this URL instead.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", value_name = "URL")]
+    pub otlp_metrics_endpoint: Option<String>,
+}
+
+impl TelemetryOptions {
+    /// Where traces go, if anywhere.
+    pub fn traces_url(&self) -> Option<String> {
+        url(
+            self.otlp_traces_endpoint.as_deref(),
+            self.otlp_endpoint.as_deref(),
+            "v1/traces",
+        )
+    }
+
+    /// Where metrics go, if anywhere.
+    pub fn metrics_url(&self) -> Option<String> {
+        url(
+            self.otlp_metrics_endpoint.as_deref(),
+            self.otlp_endpoint.as_deref(),
+            "v1/metrics",
+        )
+    }
+}
+
+/// An endpoint of its own is taken as it is, the common one gets the path of the signal.
+fn url(own: Option<&str>, common: Option<&str>, path: &str) -> Option<String> {
+    let set = |text: &&str| !text.is_empty();
+    let own = own.filter(set).map(str::to_owned);
+    own.or_else(|| {
+        common
+            .filter(set)
+            .map(|common| format!("{}/{path}", common.trim_end_matches('/')))
+    })
+}
+
+/// Telemetry that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The filter makes no sense.
+    #[error("HOOKRUN_LOG: `{text}` is not a filter; write it like `info` or `info,runtime=debug`")]
+    Filter {
+        /// What was given.
+        text: String,
+        /// Why not.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// The exporter does not like its configuration.
+    #[error("traces cannot be exported")]
+    Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
+    /// Somebody else was first.
+    #[error("logs are already set up")]
+    Twice(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Keeps telemetry alive; [`Guard::flush`] sends what is left.
+#[derive(Debug)]
+pub struct Guard(Option<Exporter>);
+
+/// Sets up logs, and traces where an endpoint is configured. Must be called within a tokio runtime.
+///
+/// # Errors
+/// The filter or the exporter's configuration is wrong, or it was called before.
+pub fn init(options: &TelemetryOptions, service: &str) -> Result<Guard, Error> {
+    let filter = |text: &str| {
+        EnvFilter::try_new(text).map_err(|source| Error::Filter {
+            text: options.log.clone(),
+            source,
+        })
+    };
+    let lines = match options.log_format {
+        LogFormat::Json => tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(true)
+            .with_writer(std::io::stderr)
+            .boxed(),
+        LogFormat::Text => tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .boxed(),
+    };
+    let lines = lines.with_filter(filter(&options.log)?);
+    let exporter = options
+        .traces_url()
+        .map(|url| export::start(&url, service))
+        .transpose()
+        .map_err(Error::Exporter)?;
+    // Spans of the shell and of functions; those of libraries would trace our own export.
+    let traces = exporter.as_ref().map(|exporter| {
+        let own = tracing_subscriber::filter::filter_fn(|metadata| {
+            metadata.is_span() && metadata.name() == "event"
+        });
+        tracing_opentelemetry::layer()
+            .with_tracer(exporter.provider().tracer("hookrun"))
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_filter(own)
+    });
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(traces)
+        .try_init()?;
+    Ok(Guard(exporter))
+}
+
+impl Guard {
+    /// Sends what was not sent yet, for as long as the time allows.
+    pub async fn flush(self, time: Duration) {
+        if let Some(exporter) = self.0
+            && tokio::time::timeout(time, exporter.finish()).await.is_err()
+        {
+            tracing::warn!("some spans could not be sent in time");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_endpoint_of_a_signal_is_taken_as_it_is() {
+        assert_eq!(
+            url(None, Some("http://o:4318/"), "v1/traces").as_deref(),
+            Some("http://o:4318/v1/traces")
+        );
+        assert_eq!(
+            url(Some("http://t/x"), Some("http://o"), "v1/traces").as_deref(),
+            Some("http://t/x")
+        );
+        assert_eq!(url(Some(""), Some(""), "v1/traces"), None);
+    }
+}
