@@ -6,11 +6,87 @@
 //! A run is a snapshot. It embeds its steps and mounts copies that it owns, so that two events at once, or an edit in
 //! between, never read each other's data.
 
+mod clone;
+mod data;
+mod pipeline;
+mod run;
+mod task;
+
+pub(crate) use run::{Parts, assemble};
+
+use std::collections::{BTreeMap, HashSet};
+
 use crate::{
     flow::Flow,
-    name::Label,
-    tekton::{self, Object},
+    label,
+    name::{Label, object_name},
+    tekton::{self, Metadata, Object, TaskSource},
 };
+use data::Data;
+
+/// What is joined to a flow's name for its Pipeline.
+pub(crate) const PIPELINE: &str = "pl";
+
+/// The name, among a run's copies, of the Secret that holds the payload or says where it lies.
+const CONTEXT: &str = "context";
+
+/// What every object of a flow says about whose it is.
+pub(crate) struct Identity<'a> {
+    /// The flow's name as object names begin.
+    pub(crate) flow: &'a Label,
+    /// The flow's name as its author wrote it.
+    pub(crate) flow_name: &'a str,
+    /// Where the objects live.
+    pub(crate) namespace: &'a Label,
+}
+
+impl Identity<'_> {
+    /// The metadata of one of the flow's objects.
+    pub(crate) fn metadata(&self, name: String) -> Metadata {
+        let text = str::to_owned;
+        Metadata {
+            name,
+            namespace: self.namespace.clone(),
+            labels: BTreeMap::from([
+                (text(label::MANAGED_BY), text(label::HOOKRUN)),
+                (text(label::FLOW), self.flow.to_string()),
+            ]),
+            annotations: BTreeMap::from([(text(label::FLOW_NAME), text(self.flow_name))]),
+            owner_references: Vec::new(),
+        }
+    }
+}
+
+/// How the Secrets of data sets are called: those with the latest content, or a run's copies.
+#[derive(Clone, Copy)]
+pub(crate) enum Secrets<'a> {
+    /// Of the flow with this name.
+    Latest(&'a Label),
+    /// Of the run with this name.
+    Run(&'a Label),
+}
+
+impl Secrets<'_> {
+    /// Whether these are a flow's, which people read, and not a run's.
+    fn are_latest(&self) -> bool {
+        matches!(self, Self::Latest(_))
+    }
+
+    /// The Secret of a data set. Longer than a label at times, which a Secret's name may be.
+    pub(crate) fn name(&self, set: &str) -> String {
+        match self {
+            Self::Latest(owner) | Self::Run(owner) => format!("{owner}-{set}-secret"),
+        }
+    }
+}
+
+/// Where steps are written for, and what they see there.
+struct Place<'a> {
+    data: &'a Data<'a>,
+    secrets: Secrets<'a>,
+    payload: Option<Payload<'a>>,
+    settings: &'a Settings,
+}
 
 /// What one event asks for.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +182,59 @@ pub struct Run {
 
 /// Writes a flow as Tekton objects.
 pub fn emit(flow: &Flow, namespace: &Label, request: &Request<'_>, settings: &Settings) -> Emitted {
-    let _ = (flow, namespace, request, settings);
-    todo!()
+    let base = object_name(&flow.name);
+    let identity = Identity {
+        flow: &base,
+        flow_name: &flow.name,
+        namespace,
+    };
+    let data = Data::gather(flow);
+    Emitted {
+        latest: latest(flow, &data, &identity, settings),
+        run: run::emit(flow, &data, &identity, request, settings),
+    }
+}
+
+/// The flow's latest content: Tasks, Secrets, Pipeline.
+fn latest(
+    flow: &Flow,
+    data: &Data<'_>,
+    identity: &Identity<'_>,
+    settings: &Settings,
+) -> Vec<Object> {
+    let base = identity.flow;
+    let place = Place {
+        data,
+        secrets: Secrets::Latest(base),
+        payload: None,
+        settings,
+    };
+    let mut latest = Vec::new();
+    let mut written = Vec::new();
+    for task in flow.tasks.iter().chain(&flow.finally) {
+        let name = pipeline::task_name(base, &task.name);
+        let task::Written { spec, params } =
+            task::write(task, flow, base, &place, &mut HashSet::new());
+        latest.push(Object::Task(tekton::Task::new(
+            identity.metadata(name.to_string()),
+            spec,
+        )));
+        written.push((
+            TaskSource::TaskRef {
+                name: name.to_string(),
+            },
+            params,
+        ));
+    }
+    latest.extend(data.sets().map(|set| {
+        let metadata = identity.metadata(place.secrets.name(set.name));
+        Object::Secret(tekton::Secret::new(metadata, set.encoded(None)))
+    }));
+    let spec = pipeline::spec(flow, base, written);
+    let name = base.join(PIPELINE).to_string();
+    latest.push(Object::Pipeline(tekton::Pipeline::new(
+        identity.metadata(name),
+        spec,
+    )));
+    latest
 }

@@ -19,7 +19,8 @@ pub struct Flow {
     pub description: String,
     /// The namespace that the document itself asks for, if it does.
     pub namespace: Option<Label>,
-    /// Values that a run may be given.
+    /// Values that a run may be given. Texts in here have no way round Tekton's substitution: a format refuses those
+    /// that [`expands`].
     pub parameters: Vec<Parameter>,
     /// The tasks; those without [`Task::dependencies`] start at once and run in parallel.
     pub tasks: Vec<Task>,
@@ -31,6 +32,31 @@ pub struct Flow {
     pub payload: Option<PayloadFile>,
     /// How long a run may take altogether; `None` leaves it to the cluster.
     pub timeout: Option<Duration>,
+}
+
+impl Flow {
+    /// The steps that ask for full access to their node; whether they may is for the caller to say.
+    pub fn privileged(&self) -> impl Iterator<Item = &Step> {
+        let tasks = self.tasks.iter().chain(&self.finally);
+        tasks
+            .flat_map(|task| &task.steps)
+            .filter(|step| step.privilege == Privilege::Root)
+    }
+}
+
+/// How many bytes a Secret of Kubernetes holds, and so a [`DataSet`].
+pub const DATA_MAX: usize = 1024 * 1024;
+
+/// Whether Tekton or the kubelet would act upon a text instead of handing it on.
+///
+/// ```
+/// use flows::flow::expands;
+///
+/// assert!(expands("$(params.name)") && expands("costs 5$$"));
+/// assert!(!expands("costs $5, or $HOME"));
+/// ```
+pub fn expands(text: &str) -> bool {
+    text.contains("$(") || text.contains("$$")
 }
 
 /// A named value that a run is given.
@@ -74,20 +100,22 @@ pub struct Task {
     pub conditions: Vec<Condition>,
     /// Values that a step writes for later tasks.
     pub results: Vec<TaskResult>,
-    /// How often a failed task is tried again.
-    pub retries: u32,
     /// How long one try may take; `None` leaves it to the cluster.
     pub timeout: Option<Duration>,
-    /// What a failure of this task means for the others.
+    /// What a failure of this task means for it and for the others.
     pub on_failure: OnFailure,
 }
 
 /// What a failed task does to the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+///
+/// Trying again and going on are alternatives: Tekton refuses a task that asks for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailure {
     /// The run ends as failed; tasks that have not started are not started.
-    #[default]
-    Stop,
+    Stop {
+        /// How often the task is tried again before.
+        retries: u32,
+    },
     /// Other tasks go on as if nothing had happened.
     Continue,
 }
@@ -148,6 +176,13 @@ pub enum EnvValue {
     Secret(SecretKey),
 }
 
+impl EnvValue {
+    /// A text, delivered verbatim.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Operand(Operand::Text(text.into()))
+    }
+}
+
 /// A text, or a reference to a value that is only known later.
 ///
 /// Keeping the two apart is what stops a user's text from being acted upon: emission delivers a
@@ -156,7 +191,7 @@ pub enum EnvValue {
 pub enum Operand {
     /// Delivered verbatim.
     Text(String),
-    /// The value of a [`Parameter`].
+    /// The value of a [`Parameter`] of the flow.
     Parameter(String),
     /// A value that another task wrote; also makes this task wait for that one.
     Result {
@@ -170,14 +205,32 @@ pub enum Operand {
 }
 
 /// A check that decides whether a task runs.
+///
+/// Its texts have no way round Tekton's substitution: a format refuses those that [`expands`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// What is looked at.
-    pub input: Operand,
+    pub input: Comparand,
     /// Whether it must be among the values or must not.
     pub operator: Operator,
     /// The values it is compared with.
-    pub values: Vec<Operand>,
+    pub values: Vec<Comparand>,
+}
+
+/// What a [`Condition`] compares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparand {
+    /// A text.
+    Text(String),
+    /// The value of a [`Parameter`] of the flow.
+    Parameter(String),
+    /// A value that another task wrote; also makes this task wait for that one.
+    Result {
+        /// The task that writes it.
+        task: Label,
+        /// The [`TaskResult`]'s name.
+        result: String,
+    },
 }
 
 /// How a [`Condition`] compares.

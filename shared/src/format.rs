@@ -70,7 +70,7 @@ pub struct Lowering {
 /// Everything that is wrong with the document, each with its place.
 pub fn parse(format: Format, bytes: &[u8], options: &Lowering) -> Result<Flow, Problems> {
     match format {
-        Format::Artisan => artisan::read(bytes)?.lower(options),
+        Format::Artisan => artisan::parse(bytes, options),
     }
 }
 

@@ -38,6 +38,7 @@ pub use emit::{Emitted, Payload, Request, Run, Scope, Settings, emit};
 pub mod stored;
 pub mod tekton;
 
+pub mod image;
 pub mod label;
 pub mod name;
 pub use name::Label;

@@ -97,6 +97,25 @@ pub fn is_label(text: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
+/// Whether a text can name an entry of a Secret, which is also a file's name where the Secret is mounted.
+pub fn is_entry_name(text: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (1..=253).contains(&text.len())
+        && text != "."
+        && !text.starts_with("..")
+        && text.bytes().all(legal)
+}
+
+/// Whether a text can name an environment variable, by the stricter of Kubernetes' two rules.
+pub fn is_variable_name(text: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    !text.is_empty()
+        && text != "."
+        && !text.starts_with("..")
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(legal)
+}
+
 /// The base of all object names of a flow.
 ///
 /// Lower case, a space becomes `-`. Where more has to change (another character, a length above 30, an edge that is
@@ -106,8 +125,8 @@ pub fn is_label(text: &str) -> bool {
 /// use flows::name::object_name;
 ///
 /// assert_eq!(object_name("Nightly Scan").as_str(), "nightly-scan");
-/// assert_eq!(object_name("Customer Onboarding Portal Nightly Build").as_str(), "customer-onboarding-portal-nig-xrqwcg");
-/// assert_eq!(object_name("Größe").as_str(), "gr-e-xrqwcg");
+/// assert_eq!(object_name("Customer Onboarding Portal Nightly Build").as_str(), "customer-onboarding-portal-nig-aydac2");
+/// assert_eq!(object_name("Größe").as_str(), "gr--e-un4434");
 /// ```
 pub fn object_name(text: &str) -> Label {
     let lowered = lower(text);

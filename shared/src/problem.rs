@@ -27,7 +27,7 @@ impl Problem {
     /// Line and column in the text that was read, where they can be told.
     pub fn position(&self, source: &str) -> Option<Position> {
         match self.kind {
-            Kind::Syntax { position, .. } | Kind::TooDeep { position } => Some(position),
+            Kind::Syntax { position, .. } => Some(position),
             _ => locate(source, &self.at),
         }
     }
@@ -178,19 +178,49 @@ impl std::error::Error for Problems {}
 pub(crate) struct Report {
     problems: Vec<Problem>,
     left_out: usize,
+    /// How many of the first came from an earlier stage, whose consequences are not told.
+    earlier: usize,
 }
 
 impl Report {
     /// How many problems are told: nobody mends more in one go, and a hostile document could hold millions.
     const MOST: usize = 100;
 
-    /// Notes one.
-    pub(crate) fn add(&mut self, at: Path, kind: Kind) {
-        if self.problems.len() < Self::MOST {
-            self.problems.push(Problem { at, kind });
-        } else {
+    /// Notes one; it is not even made once enough are told.
+    pub(crate) fn add(&mut self, problem: impl FnOnce() -> Problem) {
+        if self.problems.len() >= Self::MOST {
             self.left_out += 1;
+            return;
         }
+        let problem = problem();
+        if !self.follows(&problem.at) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// The same report at the start of the next stage: from here on, what lies in an object that an earlier problem
+    /// touches is not told, as it may only follow from that.
+    pub(crate) fn followed(mut self) -> Self {
+        self.earlier = self.problems.len();
+        self
+    }
+
+    /// Whether nothing was noted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Whether an earlier problem lies in the same field of the document, or in the same element of its list.
+    fn follows(&self, at: &Path) -> bool {
+        let area = at.segments().get(..2).unwrap_or(at.segments());
+        let touches = |problem: &Problem| {
+            let pairs = problem.at.segments().iter().zip(area);
+            pairs.into_iter().all(|(one, other)| match (one, other) {
+                (Segment::Field(one), Segment::Field(other)) => one.eq_ignore_ascii_case(other),
+                (one, other) => one == other,
+            })
+        };
+        self.problems.iter().take(self.earlier).any(touches)
     }
 
     /// The value, unless something was noted.
@@ -238,7 +268,12 @@ mod tests {
     #[test]
     fn thousands_of_problems_are_counted_not_told() {
         let mut report = Report::default();
-        (0..5000).for_each(|at| report.add(Path::root().index(at), Kind::NullElement));
+        for index in 0..5000 {
+            report.add(|| Problem {
+                at: Path::root().index(index),
+                kind: Kind::NullElement,
+            });
+        }
         let problems = report.finish(()).unwrap_err();
         assert_eq!(problems.len(), Report::MOST + 1);
         assert!(problems.to_string().contains("4900 more"), "{problems}");

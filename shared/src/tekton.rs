@@ -157,6 +157,12 @@ impl Secret {
         }
     }
 
+    /// The same Secret, which the API server refuses to change from then on.
+    pub fn sealed(mut self) -> Self {
+        self.immutable = Some(true);
+        self
+    }
+
     /// The same Secret, vanishing with a run.
     ///
     /// The run is its controller, which says whose it is, but need not wait for it on deletion: that would take

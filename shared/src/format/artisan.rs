@@ -1,24 +1,28 @@
 //! The flow format of the Artisan runner.
 //!
-//! [`read`] takes JSON of either generation, whatever the case of its field names; [`Document::lower`] checks what
+//! [`parse`] is the whole way. [`read()`] takes JSON of either generation, whatever the case of its field names; [`Document::lower`] checks what
 //! the text means. `docs/artisan.md` is the text for users.
 
 mod lower;
+mod read;
+mod redact;
 mod wire;
 
+pub use read::read;
 pub use wire::{Document, File, Git, Input, Key, Secret, Step, Var};
 
-use crate::problem::Problems;
+use crate::{flow::Flow, format::Lowering, problem::Problems};
 
-/// What stands in place of a secret value.
-pub const REDACTED: &str = "*****";
-
-/// Reads a document without asking what it means.
+/// Reads and checks a document: all problems of its shape and of its meaning at once, or the flow.
 ///
 /// # Errors
 ///
-/// All that is wrong with its syntax and types.
-pub fn read(bytes: &[u8]) -> Result<Document, Problems> {
-    let _ = bytes;
-    todo!()
+/// Everything that is wrong with it.
+pub fn parse(bytes: &[u8], options: &Lowering) -> Result<Flow, Problems> {
+    let (document, report) = read::read_all(bytes)?;
+    let (flow, report) = document.lower_all(options, report);
+    report.finish(flow)
 }
+
+/// What stands in place of a secret value.
+pub const REDACTED: &str = "*****";

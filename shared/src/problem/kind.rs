@@ -32,12 +32,6 @@ pub enum Kind {
         /// Where it gave up.
         position: Position,
     },
-    /// Lists in lists without end.
-    #[error("more than 127 levels deep at line {}, column {}: no flow needs that", position.line, position.column)]
-    TooDeep {
-        /// Where the limit was reached.
-        position: Position,
-    },
     /// More problems than are told.
     #[error("and {count} more problems, not listed")]
     MoreProblems {
@@ -297,7 +291,6 @@ impl Kind {
             Self::NotUtf8 { .. } => "not-utf-8",
             Self::Yaml => "yaml-document",
             Self::Syntax { .. } => "json-syntax",
-            Self::TooDeep { .. } => "too-deep",
             Self::MoreProblems { .. } => "more-problems",
             Self::WrongType { .. } => "wrong-type",
             Self::NullElement => "null-element",

@@ -49,7 +49,9 @@ impl Position {
 /// assert_eq!(place.map(|p| (p.line, p.column)), Some((3, 14)));
 /// ```
 pub fn locate(source: &str, at: &Path) -> Option<Position> {
-    let mut value: &RawValue = serde_json::from_str(source).ok()?;
+    // Some editors put a mark in front, which JSON does not know.
+    let text = source.strip_prefix('\u{feff}').unwrap_or(source);
+    let mut value: &RawValue = serde_json::from_str(text).ok()?;
     for segment in at.segments() {
         match child(value, segment) {
             Some(inner) => value = inner,
