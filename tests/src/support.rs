@@ -33,7 +33,7 @@ impl Scene {
     ///
     /// # Errors
     /// The function does not start.
-    pub async fn with(cluster: &Cluster, adjust: impl FnOnce(Setup<'_>, &str) -> Setup<'_>) -> Result<Self> {
+    pub async fn with(cluster: &Cluster, adjust: impl for<'a> FnOnce(Setup<'a>, &str) -> Setup<'a>) -> Result<Self> {
         let namespace = cluster.namespace("flows").await?;
         let setup = adjust(Function::on(cluster).run_in(&namespace), &namespace);
         Ok(Self {

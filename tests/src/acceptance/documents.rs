@@ -1,6 +1,6 @@
 //! Flows that are posted: what becomes of them, and of those that cannot run.
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use serde_json::{Value, json};
 
 use crate::{

@@ -258,7 +258,7 @@ fn content(object: &Value) -> Value {
     if object["kind"] == "Secret" {
         let entries = entries(object);
         let texts = entries.iter().map(|(entry, bytes)| (entry, String::from_utf8_lossy(bytes)));
-        content["data"] = texts.collect::<BTreeMap<_, _>>().into_iter().map(|(k, v)| (k.clone(), v.into())).collect();
+        content["data"] = Value::Object(texts.map(|(entry, text)| (entry.clone(), text.into())).collect());
         content["type"] = object["type"].clone();
         content["immutable"] = object["immutable"].clone();
     }

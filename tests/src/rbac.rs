@@ -1,0 +1,188 @@
+//! What the function may do in the cluster: exactly what `tests/rbac/hookrun-flow.txt` lists, and nothing that it does not need.
+//!
+//! All other cases run with the same Role, so that a missing right fails them.
+
+use std::{collections::BTreeSet, fs, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use control_plane::{Account, Cluster, until};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::{Method, Request};
+use serde_json::{Value, json};
+
+use crate::{
+    case::{Case, case},
+    faults::{Action, Faults, Rule},
+    function::{Function, repository},
+    support::{Scene, ask, objects::Objects},
+};
+
+const ROLE: &str = "knative/namespace/role.yaml";
+
+/// The cases.
+#[must_use]
+pub fn cases() -> Vec<Case> {
+    vec![
+        case("rights_of_the_function_are_the_committed_ones", async |cluster| {
+            let path = repository().join("tests/rbac/hookrun-flow.txt");
+            let namespace = cluster.namespace("rights").await?;
+            let account = cluster.account("hookrun-flow").await?;
+            // What every account may do, everywhere.
+            let common = rules(&cluster, &namespace, &account).await?;
+            cluster.grant(&repository().join(ROLE), &namespace, &account).await?;
+            let expected: BTreeSet<String> = fs::read_to_string(&path)?.lines().map(str::to_owned).collect();
+            let mut found = BTreeSet::new();
+            until("the rights are known", Duration::from_secs(30), async || {
+                found = &rules(&cluster, &namespace, &account).await? - &common;
+                Ok(!found.is_empty())
+            })
+            .await?;
+            ensure!(found == expected, "{}: {:#?}", path.display(), found.symmetric_difference(&expected).collect::<Vec<_>>());
+            // And none in its own namespace, where its password lies.
+            let own = rules(&cluster, &account.namespace, &account).await?;
+            ensure!(own == common, "{own:#?}");
+            Ok(())
+        }),
+        case("rights_of_the_function_are_all_needed", async |cluster| {
+            let all = grants()?;
+            tour(&cluster, &all).await.context("with all rights")?;
+            let tours = all.iter().map(|right| {
+                let rest = all.iter().filter(|other| *other != right).cloned().collect::<Vec<_>>();
+                let cluster = &cluster;
+                async move {
+                    match tour(cluster, &rest).await {
+                        Ok(()) => bail!("nothing needs the right to {right:?}"),
+                        Err(error) => ensure!(
+                            format!("{error:#}").contains("403"),
+                            "without {right:?} something else went wrong: {error:#}"
+                        ),
+                    }
+                    Ok(())
+                }
+            });
+            stream::iter(tours).buffer_unordered(4).try_collect::<()>().await
+        })
+        .within(Duration::from_secs(300)),
+    ]
+}
+
+/// A right: API group, resource, verb.
+type Right = (String, String, String);
+
+/// The rights of the Role.
+fn grants() -> Result<Vec<Right>> {
+    let role: Value = serde_saphyr::from_str(&fs::read_to_string(repository().join(ROLE))?)?;
+    let texts = |value: &Value| -> Vec<String> {
+        let list = value.as_array().cloned().unwrap_or_default();
+        list.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    };
+    let mut rights = Vec::new();
+    for rule in role["rules"].as_array().context("rules")? {
+        for group in texts(&rule["apiGroups"]) {
+            for resource in texts(&rule["resources"]) {
+                for verb in texts(&rule["verbs"]) {
+                    rights.push((group.clone(), resource.clone(), verb));
+                }
+            }
+        }
+    }
+    Ok(rights)
+}
+
+/// What the API server says that the account may do in the namespace, one line per resource and verb.
+async fn rules(cluster: &Cluster, namespace: &str, account: &Account) -> Result<BTreeSet<String>> {
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    });
+    let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews")
+        .header("content-type", "application/json")
+        .body(review.to_string().into_bytes())?;
+    let answer: Value = cluster.client(&account.token).await?.request(request).await?;
+    ensure!(answer["status"]["incomplete"] == false, "{answer:#}");
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut rights = BTreeSet::new();
+    for rule in list(&answer["status"]["resourceRules"]) {
+        for group in list(&rule["apiGroups"]) {
+            for resource in list(&rule["resources"]) {
+                for verb in list(&rule["verbs"]) {
+                    let [group, resource, verb] = [&group, &resource, &verb].map(|text| text.as_str().unwrap_or_default());
+                    let dot = if group.is_empty() { "" } else { "." };
+                    rights.insert(format!("{resource}{dot}{group} {verb}"));
+                }
+            }
+        }
+    }
+    Ok(rights)
+}
+
+/// All that the function ever does in a cluster, with these rights. Every answer must be a success.
+async fn tour(cluster: &Cluster, rights: &[Right]) -> Result<()> {
+    let namespace = cluster.namespace("tour").await?;
+    let account = cluster.account("hookrun-flow").await?;
+    let rules: Vec<Value> = rights
+        .iter()
+        .map(|(group, resource, verb)| json!({"apiGroups": [group], "resources": [resource], "verbs": [verb]}))
+        .collect();
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "tour"}, "rules": rules});
+    let manifest = cluster.folder().join(format!("{namespace}.yaml"));
+    fs::write(&manifest, serde_saphyr::to_string(&role)?)?;
+    cluster.grant(&manifest, &namespace, &account).await?;
+
+    let faults = Faults::start(cluster).await?;
+    let function = Function::on(cluster)
+        .run_in(&namespace)
+        .account(&account)
+        .through(&faults)
+        .env("HOOKRUN_API_DEADLINE", "1")
+        .start()
+        .await?;
+    let objects = Objects::of(cluster.admin(), &namespace);
+    let scene = Scene { namespace, objects, function };
+    let flow = |token: &str| scene.secret_flow("scan", token);
+
+    // Objects that the Artisan runner left are taken over; a new flow, a repeat, a run by name.
+    leave_behind(&scene.objects).await?;
+    scene.post_as("1", &flow("one")).await?.run()?;
+    scene.post_as("1", &flow("one")).await?.run()?;
+    scene.post_as("2", &scene.secret_flow("new", "one")).await?.run()?;
+    ask(scene.function.post(&scene.name("scan"))).await?.run()?;
+    // A run that was begun with other content is replaced, and so are the copies that it owned.
+    let failure = Action::Answer(http::StatusCode::INTERNAL_SERVER_ERROR, None);
+    faults.add(Rule::of("/pipelineruns/", failure).method(Method::PATCH));
+    scene.post_as("3", &flow("two")).await?.refused(503, "")?;
+    faults.heal();
+    scene.post_as("3", &flow("three")).await?.run()?;
+    // A copy that belongs to nobody is in the way.
+    let failure = Action::Answer(http::StatusCode::INTERNAL_SERVER_ERROR, None);
+    faults.add(Rule::of("/secrets", failure).method(Method::POST));
+    scene.post_as("4", &flow("four")).await?.refused(503, "")?;
+    faults.heal();
+    let pending = pending(&scene.objects).await?;
+    scene.objects.create(&secret(&format!("{pending}-creds-secret"))).await?;
+    scene.post_as("4", &flow("four")).await?.run()?;
+    Ok(())
+}
+
+async fn pending(objects: &Objects) -> Result<String> {
+    let runs = objects.all("PipelineRun").await?;
+    let run = runs.iter().find(|run| run["spec"]["status"] == "PipelineRunPending").context("a pending run")?;
+    Ok(crate::support::objects::name(run).to_owned())
+}
+
+fn secret(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"OLD": "old"}})
+}
+
+async fn leave_behind(objects: &Objects) -> Result<()> {
+    let tekton = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "tekton.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    for object in [
+        tekton("Task", "scan-build-task", json!({"steps": [{"name": "old", "image": "old"}]})),
+        tekton("Pipeline", "scan-pl", json!({"tasks": [{"name": "old", "taskRef": {"name": "old"}}]})),
+        secret("scan-creds-secret"),
+    ] {
+        objects.apply_as("artisan-runner", &object).await?;
+    }
+    Ok(())
+}
