@@ -24,7 +24,7 @@ use crate::{
     case::Case,
     cases,
     faults::{Action, Faults, Rule},
-    function,
+    function::{self, Function},
     onix::{self, Mode, Onix},
     s3::{self, S3},
 };
@@ -45,6 +45,7 @@ pub fn cases() -> Vec<Case> {
         a_hanging_request_is_never_answered,
         onix_knows_its_reader_and_its_items,
         the_s3_server_keeps_objects_and_secrets,
+        a_function_starts_and_ends_as_it_is_told,
     ]
 }
 
@@ -380,5 +381,29 @@ async fn the_s3_server_keeps_objects_and_secrets(cluster: Arc<Cluster>) -> Resul
     let url = format!("{}/{}/a/b.json", s3.endpoint(), s3::BUCKET);
     let anonymous = function::client()?.get(url).send().await?.status();
     ensure!(anonymous == 403, "{anonymous}");
+    Ok(())
+}
+
+async fn a_function_starts_and_ends_as_it_is_told(cluster: Arc<Cluster>) -> Result<()> {
+    let namespace = cluster.namespace("function").await?;
+    let mut killed = Function::on(&cluster).run_in(&namespace).start().await?;
+    ensure!(killed.get("/readyz").send().await?.status() == 200);
+    ensure!(killed.memory()? > 0);
+    // Two processes of one function, as after a roll-out.
+    let other = Function::on(&cluster)
+        .run_in(&namespace)
+        .account(killed.account())
+        .start()
+        .await?;
+    ensure!(killed.address() != other.address());
+    killed.killer().kill();
+    ensure!(!killed.kill()?.success());
+    ensure!(killed.get("/readyz").send().await.is_err());
+    let (status, _) = other.terminate().await?;
+    ensure!(status.success(), "{status}");
+
+    let without = Function::on(&cluster).without("OX_HTTP_PWD");
+    let (status, log) = without.start_and_end().await?;
+    ensure!(!status.success(), "it started without a password:\n{log}");
     Ok(())
 }
