@@ -2,6 +2,7 @@
 
 use crate::{
     failure::{Failure, Result},
+    folder::first_line,
     kinds,
     object,
     query::FieldValidation,
@@ -84,7 +85,7 @@ fn yaml(body: &[u8]) -> Result<Value> {
             return Ok(value);
         }
     }
-    serde_saphyr::from_str(text).map_err(|e| refused(&e))
+    serde_saphyr::from_str(text).map_err(|e| refused(&first_line(&e)))
 }
 
 fn type_of(object: &Value) -> (String, String) {
@@ -111,23 +112,27 @@ pub(crate) fn checked(
     let metadata = match &object["metadata"] {
         Value::Null => json!({}),
         metadata => {
-            let typed = ObjectMeta::deserialize(metadata)
+            let mut typed = ObjectMeta::deserialize(metadata)
                 .and_then(serde_json::to_value)
                 .map_err(|e| refused(format!("metadata: {e}")))?;
             missing(metadata, &typed, "metadata", &mut unknown);
+            // An empty list of managers means something: it clears them.
+            drop_empty(&mut typed, &["managedFields"]);
             typed
         }
     };
     let mut known = match (resource.rules.typed)(&object).map_err(|e| refused(e.to_string()))? {
-        Some(typed) => {
+        Some(mut typed) => {
             missing(&object, &typed, "", &mut unknown);
+            drop_empty(&mut typed, &["metadata", "spec", "status"]);
             typed
         }
         None => object,
     };
     known["metadata"] = metadata;
     set_type(resource, &mut known);
-    unknown.sort();
+    // The metadata were looked at twice.
+    unknown.sort_by_key(|path| (!path.starts_with("metadata."), path.clone()));
     unknown.dedup();
     let unknown: Vec<String> = unknown
         .iter()
@@ -171,6 +176,17 @@ fn missing(given: &Value, known: &Value, path: &str, unknown: &mut Vec<String>) 
             }
         }
         _ => {}
+    }
+}
+
+/// The real server leaves out empty lists and maps of what it has types for.
+fn drop_empty(value: &mut Value, keep: &[&str]) {
+    if let Some(map) = value.as_object_mut() {
+        map.retain(|name, value| {
+            keep.contains(&&**name)
+                || !(value.as_array().is_some_and(Vec::is_empty)
+                    || value.as_object().is_some_and(serde_json::Map::is_empty))
+        });
     }
 }
 
@@ -246,7 +262,7 @@ mod tests {
         let strict = checked(secret(), object.clone(), FieldValidation::Strict);
         assert_eq!(
             strict.map(|d| d.object).map_err(|e| e.to_string()),
-            Err("Secret in version \"v1\" cannot be handled as a Secret: strict decoding error: unknown field \"foo\", unknown field \"metadata.bar\"".to_owned())
+            Err("Secret in version \"v1\" cannot be handled as a Secret: strict decoding error: unknown field \"metadata.bar\", unknown field \"foo\"".to_owned())
         );
         let warned = checked(secret(), object, FieldValidation::Warn).expect("it is accepted");
         assert_eq!(warned.warnings.len(), 2);

@@ -213,9 +213,11 @@ fn file_name(name: &str) -> String {
     format!("{}~{hash}.yaml", &name[..name.floor_char_boundary(LONGEST)])
 }
 
-fn first_line(error: &impl ToString) -> String {
+/// What is wrong and where, without the excerpt of the file that may follow.
+pub(crate) fn first_line(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
-    text.lines().next().unwrap_or_default().to_owned()
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 fn sorted(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -296,7 +298,8 @@ mod tests {
         fs::write(place.join("notes.txt"), "mine")?;
 
         let contents = folder.load()?;
-        let names: Vec<&str> = contents.objects.iter().map(|(k, _)| &*k.name).collect();
+        let mut names: Vec<&str> = contents.objects.iter().map(|(k, _)| &*k.name).collect();
+        names.sort_unstable();
         assert_eq!(names, ["a", &long, "b.c"]);
         let files: Vec<&OsStr> = contents
             .unreadable

@@ -119,6 +119,22 @@ pub(crate) fn write(object: &mut Value, mut entries: Vec<Entry>) {
     object::set_meta(object, "managedFields", list);
 }
 
+/// Whether two objects differ in nothing but the times of their entries: then there is nothing to store.
+pub(crate) fn same_but_for_times(one: &Value, other: &Value) -> bool {
+    let timeless = |object: &Value| {
+        let mut object = object.clone();
+        if let Some(entries) = object["metadata"]["managedFields"].as_array_mut() {
+            for entry in entries.iter_mut().filter_map(Value::as_object_mut) {
+                entry.remove("time");
+            }
+            // They are in the order of their times.
+            entries.sort_by_key(Value::to_string);
+        }
+        object
+    };
+    timeless(one) == timeless(other)
+}
+
 /// What a create, update or patch other than apply does to ownership: the writer gets what it changed, and everybody
 /// else loses that and what is gone.
 pub(crate) fn track_update(

@@ -3,7 +3,7 @@
 use crate::{
     apply::{self, Force},
     body::{self, Decoded},
-    failure::{Failure, Result},
+    failure::{Failure, Invalid, Result},
     gc, kinds,
     managers::{self, Operation, Writer},
     object,
@@ -142,7 +142,8 @@ pub(crate) fn patch(
     let Decoded {
         mut object,
         warnings,
-    } = body::checked(key.resource, object, validation)?;
+    } = body::checked(key.resource, object, validation)
+        .map_err(|refused| patched_into_nonsense(key, &refused))?;
     body::place(&mut object, &key.namespace, Some(&key.name))?;
     let object = replace(&mut state, key, part, &old, object, Some(&writer), mode)?;
     Ok(Written {
@@ -150,6 +151,12 @@ pub(crate) fn patch(
         created: false,
         warnings,
     })
+}
+
+/// A patch that leads to no object of the kind is unprocessable, where such an object itself is a bad request.
+fn patched_into_nonsense(key: &Key, refused: &Failure) -> Failure {
+    let problem = Invalid::value("patch", "the patched object", &refused.to_string());
+    Failure::invalid(key.resource, &key.name, &[problem])
 }
 
 #[expect(clippy::too_many_arguments, reason = "one request, taken apart")]
@@ -164,8 +171,7 @@ fn server_side_apply(
     mode: Mode,
 ) -> Result<Written> {
     if query.field_manager.is_empty() {
-        let problem =
-            crate::failure::Invalid::required("fieldManager", "is required for apply patch");
+        let problem = Invalid::required("fieldManager", "is required for apply patch");
         return Err(Failure::invalid_options("PatchOptions", &[problem]));
     }
     let given = body::applied(key.resource, bytes)?;
@@ -293,6 +299,9 @@ fn replace(
     if resource.origin == Origin::Custom && differs_beyond_metadata(&object, old) {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(1);
         object::set_meta(&mut object, "generation", generation + 1);
+    }
+    if managers::same_but_for_times(old, &object) {
+        return Ok(Arc::clone(old));
     }
     if mode == Mode::DryRun {
         return Ok(Arc::new(object));
