@@ -13,7 +13,8 @@ use anyhow::Result;
 use bytes::Bytes;
 use control_plane::{Cluster, Killer};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
 use serde_json::json;
 
 use crate::server::{Body, Close, Server, answer};
@@ -62,6 +63,8 @@ pub enum Action {
     Hang,
     /// The connection is closed.
     Close,
+    /// The API server executes the request, and the connection is closed in the middle of its answer.
+    Truncate,
     /// A pause, then all goes on.
     Delay(Duration),
     /// A call, then all goes on.
@@ -220,6 +223,7 @@ async fn handle(state: Arc<State>, request: Request<Bytes>) -> Result<Response<B
     };
     match fault {
         None => forward(&state, index, request).await,
+        Some((_, Action::Truncate)) => truncate(forward(&state, index, request).await?).await,
         Some((false, action)) => match act(action).await? {
             Some(answer) => Ok(answer),
             None => forward(&state, index, request).await,
@@ -250,7 +254,8 @@ async fn act(action: Action) -> Result<Option<Response<Body>>, Close> {
     match action {
         Action::Answer(status, retry_after) => Ok(Some(refusal(status, retry_after))),
         Action::Hang => std::future::pending().await,
-        Action::Close => Err(Close),
+        // What is cut off is an answer, and there is none yet.
+        Action::Close | Action::Truncate => Err(Close),
         Action::Delay(time) => {
             tokio::time::sleep(time).await;
             Ok(None)
@@ -264,6 +269,16 @@ async fn act(action: Action) -> Result<Option<Response<Body>>, Close> {
             Err(Close)
         }
     }
+}
+
+/// The first half of an answer; its announced length stays.
+async fn truncate(response: Response<Body>) -> Result<Response<Body>, Close> {
+    let (parts, body) = response.into_parts();
+    let whole = body.collect().await.map_err(|_| Close)?.to_bytes();
+    let half = whole.slice(..whole.len() / 2);
+    let frames = [Ok(Frame::data(half)), Err(Close.into())];
+    let body = StreamBody::new(futures_util::stream::iter(frames));
+    Ok(Response::from_parts(parts, body.boxed_unsync()))
 }
 
 fn refusal(status: StatusCode, retry_after: Option<u32>) -> Response<Body> {

@@ -7,6 +7,7 @@ use std::{fs, path::PathBuf};
 use anyhow::Result;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// In every text that must not be logged.
 pub const CANARY: &str = "canary-5kq7";
@@ -57,8 +58,16 @@ impl Folder {
     /// # Errors
     /// It cannot be written.
     pub fn put(&self, key: &str, flow: &Value) -> Result<()> {
-        let new = self.0.path().join(format!(".{key}.new"));
-        fs::write(&new, flow.to_string())?;
+        self.put_bytes(key, flow.to_string().as_bytes())
+    }
+
+    /// Stores under a key what may be no flow at all.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn put_bytes(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        let new = self.0.path().join(format!(".{}.new", Uuid::new_v4()));
+        fs::write(&new, bytes)?;
         Ok(fs::rename(new, self.path(key))?)
     }
 

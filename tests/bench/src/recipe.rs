@@ -1,0 +1,206 @@
+//! What the function writes for one event, as requests that a bare client repeats.
+//!
+//! They are made by the function's own conversion, once, with a mark where each event differs; the bare client puts a
+//! name of its own there. So both sides send the same bytes but for names, and the bare one has no work besides.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use control_plane::Cluster;
+use flows::{Format, Label, Lowering, Payload, Request, Scope, Settings};
+use http::Method;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::Value;
+
+use crate::wire::Connection;
+
+const TEKTON: &str = "tekton.dev";
+const APPLY: &str = "application/apply-patch+yaml";
+const JSON: &str = "application/json";
+const JSON_PATCH: &str = "application/json-patch+json";
+
+/// Stands for a run's UID until it is known.
+const UID: &str = "00000000-0000-4000-8000-000000000000";
+
+/// The three ways in that are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// `POST /flow/name/…`, of a flow without Secrets.
+    Name,
+    /// `POST /flow`, without payload and Secrets.
+    Document,
+    /// `POST /flow/key/…`, from a folder, with secrets, a file and a payload.
+    Key,
+}
+
+impl Door {
+    pub(crate) const ALL: [Self; 3] = [Self::Name, Self::Document, Self::Key];
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Name => "by name",
+            Self::Document => "posted flow",
+            Self::Key => "by key, with payload",
+        }
+    }
+}
+
+struct Call {
+    method: Method,
+    path: String,
+    content_type: &'static str,
+    body: String,
+    /// Whether the answer tells the run's UID, which later calls need.
+    tells_uid: bool,
+}
+
+/// The writes of one event.
+#[derive(Clone)]
+pub(crate) struct Recipe {
+    calls: Arc<Vec<Call>>,
+    /// What stands for the run's name.
+    run: String,
+}
+
+impl Recipe {
+    /// The writes for an event through a door, for the flow `document`.
+    pub(crate) async fn of(
+        cluster: &Cluster,
+        door: Door,
+        document: &Value,
+        namespace: &str,
+        payload: &[u8],
+    ) -> Result<Self> {
+        let namespace: Label = namespace.parse()?;
+        let event = "bench";
+        let settings = Settings::default();
+        if door == Door::Name {
+            let name = document["name"].as_str().context("a flow has a name")?;
+            let request = Request { scope: Scope::Name(name), event, traceparent: None, payload: None };
+            let stored = stored(cluster, name, &namespace).await?;
+            let run = flows::stored::snapshot(name, stored, &namespace, &request, &settings)
+                .map_err(|problems| anyhow::anyhow!("{problems}"))?;
+            return Ok(Self::new(&[], &run));
+        }
+        let flow = flows::parse(Format::Artisan, document.to_string().as_bytes(), &Lowering::default())
+            .map_err(|problems| anyhow::anyhow!("{problems}"))?;
+        let request = match door {
+            Door::Key => Request {
+                scope: Scope::Key("bench"),
+                event,
+                traceparent: None,
+                payload: Some(Payload::Inline(payload)),
+            },
+            Door::Document | Door::Name => {
+                Request { scope: Scope::Document, event, traceparent: None, payload: None }
+            }
+        };
+        let emitted = flows::emit(&flow, &namespace, &request, &settings);
+        Ok(Self::new(&emitted.latest, &emitted.run))
+    }
+
+    fn new(latest: &[flows::tekton::Object], run: &flows::Run) -> Self {
+        let namespace = &run.namespace;
+        let mut calls: Vec<Call> = latest
+            .iter()
+            .map(|object| Call {
+                method: Method::PATCH,
+                path: format!(
+                    "{}/{}?fieldManager=bare&force=true",
+                    collection(object.group(), object.plural(), namespace),
+                    object.name()
+                ),
+                content_type: APPLY,
+                body: text(object.to_json()),
+                tells_uid: false,
+            })
+            .collect();
+        let runs = collection(TEKTON, "pipelineruns", namespace);
+        let create = |path: String, body: Vec<u8>, tells_uid: bool| Call {
+            method: Method::POST,
+            path,
+            content_type: JSON,
+            body: text(body),
+            tells_uid,
+        };
+        calls.push(create(format!("{runs}?fieldManager=bare"), run.object.to_json(), !run.copies.is_empty()));
+        for copy in &run.copies {
+            let body = copy.clone().owned_by(&run.name, UID).to_json();
+            calls.push(create(format!("{}?fieldManager=bare", collection("", "secrets", namespace)), body, false));
+        }
+        if !run.copies.is_empty() {
+            calls.push(Call {
+                method: Method::PATCH,
+                path: format!("{runs}/{}?fieldManager=bare", run.name),
+                content_type: JSON_PATCH,
+                body: serde_json::json!([
+                    {"op": "test", "path": "/metadata/uid", "value": UID},
+                    {"op": "test", "path": "/spec/status", "value": "PipelineRunPending"},
+                    {"op": "remove", "path": "/spec/status"},
+                ])
+                .to_string(),
+                tells_uid: false,
+            });
+        }
+        Self { calls: Arc::new(calls), run: run.name.to_string() }
+    }
+
+    /// How many requests it is.
+    pub(crate) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Sends all of them for a run of this name, one after the other.
+    pub(crate) async fn send(&self, connection: &mut Connection, run: &str) -> Result<()> {
+        let mut uid = UID.to_owned();
+        for Call { method, path, content_type, body, tells_uid } in self.calls.iter() {
+            let body = Bytes::from(body.replace(&self.run, run).replace(UID, &uid));
+            let path = path.replace(&self.run, run);
+            let answer = connection.send(method.clone(), &path, content_type, body).await?;
+            if *tells_uid {
+                let answer: Value = serde_json::from_slice(&answer)?;
+                uid = answer["metadata"]["uid"].as_str().context("a run without uid")?.to_owned();
+            }
+        }
+        Ok(())
+    }
+
+    /// A name for the run number `number`; as long as those of the function.
+    pub(crate) fn name(&self, number: usize) -> String {
+        let base = self.run.rsplit_once('-').map_or("bench", |(base, _)| base);
+        format!("{base}-{number:010}")
+    }
+}
+
+fn text(json: Vec<u8>) -> String {
+    String::from_utf8_lossy(&json).into_owned()
+}
+
+fn collection(group: &str, plural: &str, namespace: &Label) -> String {
+    match group {
+        "" => format!("/api/v1/namespaces/{namespace}/{plural}"),
+        group => format!("/apis/{group}/v1/namespaces/{namespace}/{plural}"),
+    }
+}
+
+/// What the cluster stores of a flow, read as the function reads it.
+async fn stored(cluster: &Cluster, name: &str, namespace: &Label) -> Result<flows::stored::Stored> {
+    let objects = |kind: &str| -> Api<DynamicObject> {
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(TEKTON, "v1", kind));
+        Api::namespaced_with(cluster.admin(), namespace.as_str(), &kind)
+    };
+    let name = flows::stored::pipeline_name(name);
+    let pipeline = serde_json::to_value(objects("Pipeline").get(name.as_str()).await?)?;
+    let mut tasks = std::collections::BTreeMap::new();
+    for task in flows::stored::task_names(&pipeline) {
+        tasks.insert(task.clone(), serde_json::to_value(objects("Task").get(&task).await?)?);
+    }
+    let secrets: Api<Secret> = Api::namespaced(cluster.admin(), namespace.as_str());
+    anyhow::ensure!(secrets.list(&kube::api::ListParams::default()).await?.items.is_empty(), "this flow has no Secrets");
+    Ok(flows::stored::Stored { pipeline, tasks, secrets: std::collections::BTreeMap::new() })
+}
