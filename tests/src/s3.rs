@@ -1,16 +1,18 @@
 //! A real S3-compatible server: checks signatures and their expiry, keeps objects as files in a folder.
 
 use std::{
-    net::{Ipv4Addr, TcpListener},
+    fs,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::Command,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
-use control_plane::{Process, Programs, eventually};
+use anyhow::{Result, ensure};
+use control_plane::{Cluster, Process, eventually, free_ports};
 use store::Credentials;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 /// The bucket that exists from the start.
 pub const BUCKET: &str = "payloads";
@@ -27,44 +29,54 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// Builds the server if need be and starts it.
+    /// Starts the server from the programs of a control plane; it needs nothing else of it.
     ///
     /// # Errors
-    /// It cannot be built, or does not listen in time.
-    pub async fn start() -> Result<Self> {
-        let programs = tokio::task::spawn_blocking(|| Programs::build(&["versitygw"])).await??;
-        // It cannot choose a port itself, and between our choice and its start another program may take it.
-        for _ in 0..5 {
-            if let Some(server) = Self::attempt(&programs).await? {
-                return Ok(server);
-            }
-        }
-        bail!("the S3 server found its port taken five times")
-    }
-
-    async fn attempt(programs: &Programs) -> Result<Option<Self>> {
+    /// It does not listen in time.
+    pub async fn start(cluster: &Cluster) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (objects, metadata) = (folder.path().join("objects"), folder.path().join("metadata"));
-        std::fs::create_dir_all(objects.join(BUCKET))?;
-        std::fs::create_dir(&metadata)?;
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let mut command = Command::new(programs.path("versitygw"));
+        fs::create_dir_all(objects.join(BUCKET))?;
+        fs::create_dir(&metadata)?;
+        let [port] = free_ports()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut command = Command::new(cluster.programs().path("versitygw"));
         command.args(["--port", &address.to_string(), "--access", "test", "--secret", SECRET, "posix", "--sidecar"]);
         command.arg(&metadata).arg(&objects);
         let mut process = Process::start("versitygw", command, &folder.path().join("log"))?;
-        let listens = eventually("the S3 server listens", Duration::from_secs(30), async || {
-            if process.ended()?.is_some() {
-                return Ok(Some(false));
-            }
-            Ok(std::net::TcpStream::connect(address).is_ok().then_some(true))
+        eventually("the S3 server listens", Duration::from_secs(60), async || {
+            ensure!(process.ended()?.is_none(), "the S3 server ended: {}", process.tail(20));
+            Ok(TcpStream::connect(address).await.ok())
         })
-        .await
-        .with_context(|| process.tail(20))?;
-        if !listens {
-            let log = process.tail(20);
-            return if log.contains("in use") { Ok(None) } else { bail!("the S3 server ended: {log}") };
+        .await?;
+        Ok(Self { process, folder, endpoint: format!("http://{address}") })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The names of all objects of the bucket, in order.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn objects(&self) -> Result<Vec<String>> {
+        let bucket = self.bucket();
+        let mut folders = vec![bucket.clone()];
+        let mut names = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => names.push(path.strip_prefix(&bucket)?.display().to_string()),
+                }
+            }
         }
-        Ok(Some(Self { process, folder, endpoint: format!("http://{address}") }))
+        names.sort();
+        Ok(names)
     }
 
     /// The folder of the bucket.

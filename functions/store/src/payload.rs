@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    Error, key,
+    Error,
     objects::{Access, Opened},
 };
 
@@ -108,13 +108,12 @@ impl PayloadStore {
             signer,
             prefix,
         } = self.opened().await?;
-        let path = [namespace, run]
-            .into_iter()
-            .try_fold(prefix.clone(), |path, part| {
-                key::segment(place, part).map(|part| path.join(part))
-            })?;
-        let path = path.join(digest.as_str());
-        let fault = |error| self.access.fault(&error, "the bucket or its prefix");
+        let path = prefix
+            .clone()
+            .join(namespace)
+            .join(run)
+            .join(digest.as_str());
+        let fault = |error| self.access.fault(&error, "the bucket");
         store.put(&path, payload.into()).await.map_err(fault)?;
         let Some(signer) = signer else {
             return Err(Error::Settings {
@@ -155,7 +154,7 @@ impl PayloadStore {
         {
             let listing = opened.store.list(Some(&opened.prefix));
             let mut deletions = listing
-                .map_err(|error| self.access.fault(&error, "the bucket or its prefix"))
+                .map_err(|error| self.access.fault(&error, "the bucket"))
                 .try_filter(|object| {
                     let candidate = is_payload(&opened.prefix, &object.location);
                     examined += usize::from(candidate);

@@ -25,9 +25,14 @@ struct Command {
 
 /// A flow store as the command line configures it, with no cluster behind it.
 fn flow_store(arguments: &[&str]) -> Arc<dyn FlowStore> {
+    flow_store_with(&Credentials::default(), arguments)
+}
+
+/// The same with settings of an object store.
+fn flow_store_with(credentials: &Credentials, arguments: &[&str]) -> Arc<dyn FlowStore> {
     let Command { options } = Command::try_parse_from(["hookrun"].iter().chain(arguments)).unwrap();
     options.open(
-        &Credentials::default(),
+        credentials,
         Arc::new(|| Box::pin(async { Err("no cluster".to_owned()) })),
     )
 }

@@ -1,10 +1,13 @@
-//! Flows in a folder.
+//! Flows in a folder; and in a bucket whose server does what it should not.
 
 use std::{fs, path::Path, sync::Arc};
 
-use store::{Class, FlowStore};
+use store::{Class, Credentials, Error, FlowStore};
 
-use crate::flow_store;
+use crate::{
+    IMPATIENCE, flow_store, flow_store_with,
+    server::{Answer, Server},
+};
 
 fn store(folder: &Path) -> Arc<dyn FlowStore> {
     let url = format!("file://{}", folder.display());
@@ -66,7 +69,7 @@ async fn a_missing_flow_a_large_one_and_a_missing_folder_are_told_apart() {
     let error = store(folder.path()).get("x").await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot retrieve flow specification from the object store: error: there is no object x.json"
+        "cannot retrieve flow specification from the object store: error: object x.json does not exist"
     );
     fs::write(folder.path().join("x.json"), "x".repeat(1025)).unwrap();
     assert_eq!(
@@ -78,4 +81,67 @@ async fn a_missing_flow_a_large_one_and_a_missing_folder_are_told_apart() {
         .await
         .unwrap_err();
     assert_eq!(error.slug(), "store-settings", "{error}");
+}
+
+/// What comes of a bucket's server that always answers so, and how often it was asked.
+async fn bucket(answer: Answer, endpoint: Option<&str>) -> (Error, usize) {
+    let server = Server::start([answer]).await;
+    let url = server.url("");
+    let credentials: Credentials = [
+        ("AWS_ENDPOINT", endpoint.unwrap_or(&url)),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ACCESS_KEY_ID", "key-id"),
+        ("AWS_SECRET_ACCESS_KEY", "s3cret"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into_iter()
+    .collect();
+    let limit = format!("{:?}", IMPATIENCE * 4);
+    let arguments = [
+        "--flow-store",
+        "s3://bucket/flows",
+        "--flow-store-timeout",
+        &limit,
+    ];
+    let store = flow_store_with(&credentials, &arguments);
+    let error = store.get("x").await.unwrap_err();
+    let text = format!("{error} {error:?}");
+    assert!(
+        !text.contains("s3cret") && !text.contains("key-id"),
+        "{text}"
+    );
+    (error, server.seen().len())
+}
+
+#[tokio::test]
+async fn a_bucket_s_troubles_are_told_apart_within_the_limit() {
+    let elsewhere = Server::start([Answer::ok("{}")]).await;
+    for (answer, slug) in [
+        (Answer::Hang, "store-timeout"),
+        (Answer::Drip, "store-timeout"),
+        (Answer::status(404), "flow-not-found"),
+        (Answer::status(403), "store-refused"),
+        (Answer::status(400), "store-failed"),
+        (Answer::Redirect(elsewhere.url("/")), "store-failed"),
+    ] {
+        let (error, asked) = bucket(answer.clone(), None).await;
+        assert_eq!((error.slug(), asked), (slug, 1), "{answer:?}: {error}");
+    }
+    assert!(elsewhere.seen().is_empty());
+    let (error, asked) = bucket(Answer::status(503), None).await;
+    assert!(asked > 1, "{error}");
+    assert!(
+        matches!(error.class(), Class::Unavailable | Class::Timeout),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_bucket_nobody_serves_is_unreachable() {
+    let address = format!("http://{}", crate::server::nobody().await);
+    let (error, _) = bucket(Answer::Hang, Some(&address)).await;
+    assert!(
+        ["store-unreachable", "store-timeout"].contains(&error.slug()),
+        "{error}"
+    );
 }
