@@ -46,12 +46,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn free_ports_differ_and_can_be_bound() -> Result<()> {
+    fn free_ports_differ() -> Result<()> {
         let ports = free::<4>()?;
-        let _all = ports
-            .iter()
-            .map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)))
-            .collect::<Result<Vec<_>, _>>()?;
+        assert!(ports.iter().all(|port| RANGE.contains(port)), "{ports:?}");
+        assert!(
+            !(1..4).any(|end| ports[..end].contains(&ports[end])),
+            "{ports:?}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_port_in_use_is_not_given() -> Result<()> {
+        let [port] = free()?;
+        let _held = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        assert!(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_err());
         Ok(())
     }
 }

@@ -225,6 +225,47 @@ mod tests {
         Ok(())
     }
 
+    /// Where the victim writes the id of its child.
+    const NOTE: &str = "CONTROL_PLANE_TEST_NOTE";
+
+    #[test]
+    #[ignore = "the process that the next test kills"]
+    fn victim() -> Result<()> {
+        let note = std::env::var(NOTE)?;
+        let process = sleeper(&Path::new(&note).with_extension("log"))?;
+        std::fs::write(&note, process.id().to_string())?;
+        loop {
+            std::thread::park();
+        }
+    }
+
+    #[test]
+    fn a_child_does_not_outlive_a_parent_that_is_killed() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let note = folder.path().join("note");
+        let mut victim = Command::new(std::env::current_exe()?)
+            .args(["--exact", "process::tests::victim", "--ignored"])
+            .env(NOTE, &note)
+            .stdout(Stdio::null())
+            .spawn()?;
+        let began = Instant::now();
+        let child: u32 = loop {
+            assert!(began.elapsed() < Duration::from_secs(20), "no child");
+            if let Ok(id) = std::fs::read_to_string(&note).unwrap_or_default().parse() {
+                break id;
+            }
+            std::thread::yield_now();
+        };
+        assert!(runs(child));
+        victim.kill()?;
+        victim.wait()?;
+        let began = Instant::now();
+        while runs(child) {
+            assert!(began.elapsed() < Duration::from_secs(10), "it outlived us");
+        }
+        Ok(())
+    }
+
     #[test]
     fn sigterm_is_enough_for_an_obedient_process() -> Result<()> {
         let folder = tempfile::tempdir()?;
