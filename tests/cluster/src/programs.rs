@@ -389,10 +389,9 @@ fn go_version(output: &str) -> Option<(u32, u32, u32)> {
         .split_whitespace()
         .find_map(|word| word.strip_prefix("go1"))?;
     let mut numbers = version.trim_start_matches('.').split('.').map(|number| {
-        number
-            .trim_end_matches(|c: char| !c.is_ascii_digit())
-            .parse()
-            .unwrap_or(0)
+        // Without `rc1` and the like.
+        let end = number.find(|c: char| !c.is_ascii_digit());
+        number[..end.unwrap_or(number.len())].parse().unwrap_or(0)
     });
     Some((1, numbers.next()?, numbers.next().unwrap_or(0)))
 }
