@@ -91,7 +91,7 @@ fn context(payload: Payload<'_>, entry: &str) -> BTreeMap<String, String> {
 
 impl Request<'_> {
     /// The run's name: from the addressee and the event, never from content that may change in between.
-    pub(crate) fn run_name(&self, flow: &Label) -> Label {
+    pub fn run_name(&self, flow: &Label) -> Label {
         match self.scope {
             Scope::Document => run_name(flow, "document", self.event),
             Scope::Key(key) => {
