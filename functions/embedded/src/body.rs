@@ -4,7 +4,7 @@ use crate::{
     failure::{Failure, Result},
     folder::first_line,
     kinds,
-    object,
+    object, protobuf,
     query::FieldValidation,
     resource::{Origin, Resource},
     route::Part,
@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 
 /// The largest body that is read, as in the real server.
 pub(crate) const LIMIT: usize = 3 * 1024 * 1024;
+
+/// What some commands of kubectl send.
+pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// An object read from a body, and what about it deserves a warning.
 pub(crate) struct Decoded {
@@ -34,9 +37,12 @@ pub(crate) fn object(resource: &Resource, media_type: &str, body: &[u8]) -> Resu
         "" | "application/json" => serde_json::from_slice(body)
             .map_err(|e| unrecognized(&format!("json parse error: {e}")))?,
         "application/yaml" => yaml(body)?,
+        PROTOBUF => protobuf::decode(body).map_err(|why| {
+            Failure::bad_request(format!("the protobuf cannot be read: {why}"))
+        })?,
         _ => {
             return Err(Failure::unsupported_media_type(
-                "application/json, application/yaml",
+                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
             ));
         }
     };

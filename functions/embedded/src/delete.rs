@@ -1,9 +1,10 @@
 //! DELETE of an object: preconditions, propagation, finalizers.
 
 use crate::{
+    body,
     failure::{Failure, Invalid, Result},
     gc::{self, Deletion, Propagation},
-    object,
+    object, protobuf,
     query::{Mode, Query},
     store::{Key, Store},
 };
@@ -28,8 +29,14 @@ struct Preconditions {
 }
 
 /// Deletes an object. Answers a Status where it is gone, the object where it waits for its finalizers.
-pub(crate) fn delete(store: &Store, key: &Key, query: Query, bytes: &[u8]) -> Result<Value> {
-    let options = read(bytes)?;
+pub(crate) fn delete(
+    store: &Store,
+    key: &Key,
+    query: Query,
+    media_type: &str,
+    bytes: &[u8],
+) -> Result<Value> {
+    let options = read(media_type, bytes)?;
     let query = Query {
         propagation_policy: options.propagation_policy.or(query.propagation_policy),
         orphan_dependents: options.orphan_dependents.or(query.orphan_dependents),
@@ -65,12 +72,18 @@ pub(crate) fn delete(store: &Store, key: &Key, query: Query, bytes: &[u8]) -> Re
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Options> {
+fn read(media_type: &str, bytes: &[u8]) -> Result<Options> {
     if bytes.is_empty() {
         return Ok(Options::default());
     }
-    serde_json::from_slice(bytes)
-        .map_err(|e| Failure::bad_request(format!("the delete options cannot be read: {e}")))
+    let unreadable = |why: String| {
+        Failure::bad_request(format!("the delete options cannot be read: {why}"))
+    };
+    let options: Value = match media_type {
+        body::PROTOBUF => protobuf::decode(bytes).map_err(unreadable)?,
+        _ => serde_json::from_slice(bytes).map_err(|e| unreadable(e.to_string()))?,
+    };
+    Options::deserialize(options).map_err(|e| unreadable(e.to_string()))
 }
 
 fn propagation(query: &Query) -> Result<Propagation> {

@@ -26,6 +26,7 @@ mod kinds;
 mod managers;
 mod object;
 mod patch;
+mod protobuf;
 mod query;
 mod read;
 mod resource;

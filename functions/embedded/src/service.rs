@@ -145,7 +145,7 @@ fn object(
             Ok(written.answer(form, key.resource))
         }
         Method::DELETE if part == Part::Whole => {
-            let answer = delete::delete(store, key, query, bytes)?;
+            let answer = delete::delete(store, key, query, sender.media_type, bytes)?;
             Ok(Answer::Object(StatusCode::OK, answer, vec![]))
         }
         _ => Err(Failure::method_not_allowed()),
