@@ -8,6 +8,17 @@ use crate::shell::{self, cargo, repository};
 
 /// Builds it, shows that it is static, and gives its path.
 pub(crate) fn run() -> Result<PathBuf> {
+    let built = build("hookrun")?;
+    let shipped = repository().join("target/dist/hookrun");
+    fs::create_dir_all(repository().join("target/dist"))?;
+    let size = fs::copy(&built, &shipped)?;
+    println!("target/dist/hookrun: {:.1} MB, static", size as f64 / 1e6);
+    Ok(shipped)
+}
+
+/// Builds the program of a package for release, one static file, and gives its path. A package of its own, since what is
+/// built together shares the features of its dependencies.
+pub(crate) fn build(package: &str) -> Result<PathBuf> {
     let version = shell::output(shell::command("rustc").arg("-vV"))?;
     let host = version
         .lines()
@@ -16,33 +27,19 @@ pub(crate) fn run() -> Result<PathBuf> {
     shell::run(
         cargo()
             // With a target named, the flags do not reach build scripts and macros, which must stay dynamic.
-            .args([
-                "build",
-                "--release",
-                "--package",
-                "hookrun",
-                "--target",
-                host,
-            ])
+            .args(["build", "--release", "--package", package, "--target", host])
             .env("RUSTFLAGS", "-C target-feature=+crt-static"),
     )?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| repository().join("target"), PathBuf::from);
-    let built = target.join(host).join("release/hookrun");
+    let built = target.join(host).join("release").join(package);
     let bytes = fs::read(&built).with_context(|| built.display().to_string())?;
     ensure!(
         is_static(&bytes).context("not a 64-bit little-endian ELF file")?,
         "{} asks for a dynamic loader, so it would not start in an empty image",
         built.display()
     );
-    let shipped = repository().join("target/dist/hookrun");
-    fs::create_dir_all(repository().join("target/dist"))?;
-    fs::copy(&built, &shipped)?;
-    println!(
-        "target/dist/hookrun: {:.1} MB, static",
-        bytes.len() as f64 / 1e6
-    );
-    Ok(shipped)
+    Ok(built)
 }
 
 /// Whether an ELF file has no program header that names a loader (`PT_INTERP`); `None` if it is not such a file.

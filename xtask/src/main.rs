@@ -10,6 +10,7 @@
     reason = "chores talk to whoever runs them"
 )]
 
+mod bench;
 mod check;
 mod dist;
 mod fuzz;
@@ -49,6 +50,10 @@ enum Chore {
     Generate(generate::Arguments),
     /// Feed the parsers of outside bytes with made-up input for a while.
     Fuzz(fuzz::Arguments),
+    /// Measure the executable of `dist` beside its limits and beside bare peers, on a real API server; prints one table.
+    ///
+    /// Takes some ten minutes; `docs/performance.md` says how to shorten it and how to read it.
+    Bench(bench::Arguments),
     /// Build the static executable for release into target/dist.
     Dist,
     /// Build the last stage of the Dockerfile with buildah, around the executable of `dist`.
@@ -80,6 +85,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Check(arguments) => check::run(&arguments),
         Chore::Generate(arguments) => generate::run(&arguments),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
+        Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Dist => dist::run().map(drop),
         Chore::Image(arguments) => image::run(&arguments),
         Chore::ClusterBinaries { names } => {
