@@ -3,7 +3,7 @@
 //! Texts begin as the Artisan runner's did (`artisan-runner.md` §1.2), since its callers look for them; the statuses are
 //! the recommended ones of §6.5.
 
-use flows::Problems;
+use flows::{Problems, problem::Kind};
 use http::StatusCode;
 
 /// Seconds after which a sender may try again where nobody says better.
@@ -29,7 +29,9 @@ pub enum Error {
     #[error(transparent)]
     Document(Problems),
     /// The namespace in the path is not a legal name.
-    #[error("{0:?} is not the name of a namespace: use 1 to 63 of a-z, 0-9 and '-', starting and ending with a letter or digit")]
+    #[error(
+        "{0:?} is not the name of a namespace: use 1 to 63 of a-z, 0-9 and '-', starting and ending with a letter or digit"
+    )]
     NamespaceName(String),
     /// The document names no namespace.
     #[error("$.labels.namespace: is missing: name the namespace in which the flow is to run")]
@@ -72,7 +74,19 @@ pub enum Error {
 
 /// Whether the document is well-formed and only asks for what no cluster accepts.
 fn is_refusal(problems: &Problems) -> bool {
-    problems.iter().all(|problem| problem.kind.is_refusal())
+    problems.iter().all(|problem| {
+        matches!(
+            problem.kind,
+            Kind::IllegalEntryName { .. } | Kind::DataTooLarge { .. }
+        )
+    })
+}
+
+/// Whether the flow that the cluster stores is not complete.
+fn is_missing(problems: &Problems) -> bool {
+    problems
+        .iter()
+        .all(|problem| matches!(problem.kind, Kind::TaskNotFound { .. }))
 }
 
 impl Error {
@@ -80,7 +94,10 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Document(problems) if is_refusal(problems) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Document(_) | Self::NamespaceName(_) | Self::NoNamespace => StatusCode::BAD_REQUEST,
+            Self::Document(problems) if is_missing(problems) => StatusCode::NOT_FOUND,
+            Self::Document(_) | Self::NamespaceName(_) | Self::NoNamespace => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Namespace(_) | Self::Privileged { .. } => StatusCode::FORBIDDEN,
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Store(error) | Self::Payload(error) => store_status(error),
@@ -99,7 +116,11 @@ impl Error {
             status,
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
         );
-        passing.then(|| wished.map_or(RETRY_AFTER, |wished| u32::try_from(wished.as_secs()).unwrap_or(u32::MAX).max(1)))
+        passing.then(|| {
+            wished.map_or(RETRY_AFTER, |wished| {
+                u32::try_from(wished.as_secs()).unwrap_or(u32::MAX).max(1)
+            })
+        })
     }
 
     /// A word for metrics and logs.
@@ -115,12 +136,26 @@ impl Error {
         }
     }
 
+    /// What the log may say: a document's problems quote the document, and a log is read by more people than send flows.
+    pub fn log_text(&self) -> String {
+        match self {
+            Self::Document(problems) => problems
+                .iter()
+                .map(|problem| format!("{}: {}", problem.at, problem.kind.slug()))
+                .collect::<Vec<_>>()
+                .join("; "),
+            other => other.to_string(),
+        }
+    }
+
     /// The whole text of the answer, which begins as the original's did.
     pub fn text(&self, route: Route) -> String {
         let what = match (route, self) {
             (_, Self::Store(_)) => "cannot retrieve Artisan Flow specification from Onix",
             (Route::Name, _) => "cannot create pipelinerun",
-            (Route::Document, Self::Document(problems)) if !is_refusal(problems) => "cannot read flow",
+            (Route::Document, Self::Document(problems)) if !is_refusal(problems) => {
+                "cannot read flow"
+            }
             (Route::Document, Self::NoNamespace) => "cannot read flow",
             (Route::Document, _) => "cannot apply kubernetes resources",
             (Route::Key | Route::Read, Self::Document(problems)) if !is_refusal(problems) => {

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use cluster::Outcome;
 use http::{HeaderName, HeaderValue, StatusCode};
 use runtime::{
     Call, Payload, Rejection, Response, Router,
@@ -18,7 +20,7 @@ use crate::{
     RUN_HEADER,
     error::{Error, Route},
     openapi,
-    service::{Cause, Service, Started},
+    service::{Cause, Service, Started, Target},
 };
 
 /// The label of our events in the metrics.
@@ -39,10 +41,18 @@ pub fn router(service: Service, metrics: Arc<Metrics>) -> Router {
     let name = state;
     Router::new()
         .get("/", |_| async { response::text(StatusCode::OK, "OK") })
-        .post("/flow", move |call| post_document(Arc::clone(&document), call))
-        .post("/flow/key/{flow-key}/ns/{namespace}", move |call| post_key(Arc::clone(&key), call))
-        .get("/flow/key/{flow-key}", move |call| get_key(Arc::clone(&read), call))
-        .post("/flow/name/{flow-name}/ns/{namespace}", move |call| post_name(Arc::clone(&name), call))
+        .post("/flow", move |call| {
+            post_document(Arc::clone(&document), call)
+        })
+        .post("/flow/key/{flow-key}/ns/{namespace}", move |call| {
+            post_key(Arc::clone(&key), call)
+        })
+        .get("/flow/key/{flow-key}", move |call| {
+            get_key(Arc::clone(&read), call)
+        })
+        .post("/flow/name/{flow-name}/ns/{namespace}", move |call| {
+            post_name(Arc::clone(&name), call)
+        })
 }
 
 /// `/api`: the page, and the document behind it.
@@ -51,32 +61,26 @@ pub fn api_router() -> Router {
         .get("/api", |_| async { to_api_page() })
         .get("/api/", |_| async { to_api_page() })
         .get("/api/index.html", |_| async { api_page() })
-        .get("/api/doc.json", |_| async { response::json(StatusCode::OK, &openapi::document()) })
+        .get("/api/doc.json", |_| async {
+            response::json(StatusCode::OK, &openapi::document())
+        })
 }
 
 async fn post_document(state: Arc<State>, mut call: Call) -> Response {
-    let (incoming, payload) = match read(&mut call).await {
-        Ok(read) => read,
-        Err(rejection) => return reject(&call, &rejection, "cannot read request payload"),
-    };
-    let answer = each(&state, Route::Document, incoming, async |event, cause| state.service.document(&event.data, cause).await).await;
-    // Until here: the events share the payload's memory.
-    drop(payload);
-    answer
+    match read(&mut call).await {
+        Ok(read) => each(&state, Target::Document, read).await,
+        Err(rejection) => reject(&call, &rejection),
+    }
 }
 
 async fn post_key(state: Arc<State>, mut call: Call) -> Response {
-    let (incoming, payload) = match read(&mut call).await {
-        Ok(read) => read,
-        Err(rejection) => return reject(&call, &rejection, "cannot read request payload"),
-    };
-    let (key, namespace) = (call.param("flow-key"), call.param("namespace"));
-    let answer = each(&state, Route::Key, incoming, async |event, cause| {
-        state.service.key(key, namespace, &event.data, cause).await
-    })
-    .await;
-    drop(payload);
-    answer
+    match read(&mut call).await {
+        Ok(read) => {
+            let (key, namespace) = (call.param("flow-key"), call.param("namespace"));
+            each(&state, Target::Key { key, namespace }, read).await
+        }
+        Err(rejection) => reject(&call, &rejection),
+    }
 }
 
 /// The body means nothing here and is dropped as it comes, unless the event's identity is in it.
@@ -86,14 +90,13 @@ async fn post_name(state: Arc<State>, mut call: Call) -> Response {
     } else {
         discard(&mut call).await
     };
-    let (incoming, payload) = match read {
-        Ok(read) => read,
-        Err(rejection) => return reject(&call, &rejection, "cannot read request payload"),
-    };
-    let (name, namespace) = (call.param("flow-name"), call.param("namespace"));
-    let answer = each(&state, Route::Name, incoming, async |_, cause| state.service.name(name, namespace, cause).await).await;
-    drop(payload);
-    answer
+    match read {
+        Ok(read) => {
+            let (name, namespace) = (call.param("flow-name"), call.param("namespace"));
+            each(&state, Target::Name { name, namespace }, read).await
+        }
+        Err(rejection) => reject(&call, &rejection),
+    }
 }
 
 async fn get_key(state: Arc<State>, call: Call) -> Response {
@@ -103,30 +106,35 @@ async fn get_key(state: Arc<State>, call: Call) -> Response {
     }
 }
 
-async fn read(call: &mut Call) -> Result<(Incoming, Option<Payload>), Rejection> {
+/// What a request brought, with the memory that it is in.
+type Read = (Incoming, Option<Payload>);
+
+async fn read(call: &mut Call) -> Result<Read, Rejection> {
     let payload = call.read().await?;
     let incoming = event::read_events(&call.parts, &payload)?;
     Ok((incoming, Some(payload)))
 }
 
-async fn discard(call: &mut Call) -> Result<(Incoming, Option<Payload>), Rejection> {
+async fn discard(call: &mut Call) -> Result<Read, Rejection> {
     let identity = event::key(&call.parts.headers)?;
     call.discard().await?;
-    let event = Event { identity, content_type: None, data: Default::default(), cloud_event: None };
+    let event = Event {
+        identity,
+        content_type: None,
+        data: Bytes::new(),
+        cloud_event: None,
+    };
     Ok((Incoming::Plain(event), None))
 }
 
 /// Handles what a request brought, and answers in the way of whoever sent it.
-async fn each<F>(state: &State, route: Route, incoming: Incoming, handle: F) -> Response
-where
-    F: AsyncFn(&Event, Cause<'_>) -> Result<Started, Error>,
-{
+async fn each(state: &State, target: Target<'_>, (incoming, _payload): Read) -> Response {
     match incoming {
-        Incoming::Plain(event) => match one(state, &event, &handle).await {
+        Incoming::Plain(event) => match one(state, target, &event).await {
             Ok(started) => accepted(&started),
-            Err(error) => refuse(&error, route),
+            Err(error) => refuse(&error, target.route()),
         },
-        Incoming::CloudEvent(event) => match one(state, &event, &handle).await {
+        Incoming::CloudEvent(event) => match one(state, target, &event).await {
             Ok(started) => named(response::empty(StatusCode::OK), &started),
             Err(error) => response::for_broker(error.status(), error.retry_after()),
         },
@@ -136,10 +144,12 @@ where
             let mut worst: Option<Error> = None;
             for event in &events {
                 let span = telemetry::event_span(event);
-                if let Err(error) = one(state, event, &handle).instrument(span).await {
-                    if worst.as_ref().is_none_or(|worst| worst.retry_after().is_none()) {
-                        worst = Some(error);
-                    }
+                if let Err(error) = one(state, target, event).instrument(span).await
+                    && worst
+                        .as_ref()
+                        .is_none_or(|worst| worst.retry_after().is_none())
+                {
+                    worst = Some(error);
                 }
             }
             match worst {
@@ -151,10 +161,7 @@ where
 }
 
 /// One event, on record in span, log and metrics.
-async fn one<F>(state: &State, event: &Event, handle: &F) -> Result<Started, Error>
-where
-    F: AsyncFn(&Event, Cause<'_>) -> Result<Started, Error>,
-{
+async fn one(state: &State, target: Target<'_>, event: &Event) -> Result<Started, Error> {
     telemetry::identify(event);
     let identity = event.identity.to_string();
     let traceparent = telemetry::current_traceparent();
@@ -163,18 +170,18 @@ where
         fresh: event.identity.is_fresh(),
         traceparent: traceparent.as_deref(),
     };
-    let result = handle(event, cause).await;
+    let result = state.service.handle(target, &event.data, cause).await;
     let outcome = match &result {
         Ok(started) => {
             telemetry::record("run", started.run.as_str());
             telemetry::record("namespace", started.namespace.as_str());
             match started.outcome {
-                cluster::Outcome::Created => "created",
-                cluster::Outcome::AlreadyExists => "already-exists",
+                Outcome::Created => "created",
+                Outcome::AlreadyExists => "already-exists",
             }
         }
         Err(error) => {
-            tracing::warn!(%error, "no run");
+            tracing::warn!(error = error.log_text(), "no run");
             error.slug()
         }
     };
@@ -191,36 +198,49 @@ fn accepted(started: &Started) -> Response {
 /// Adds the header that tells namespace and name of the run.
 fn named(mut answer: Response, started: &Started) -> Response {
     if let Ok(value) = HeaderValue::try_from(format!("{}/{}", started.namespace, started.run)) {
-        answer.headers_mut().insert(HeaderName::from_static(RUN_HEADER), value);
+        answer
+            .headers_mut()
+            .insert(HeaderName::from_static(RUN_HEADER), value);
     }
     answer
 }
 
 fn refuse(error: &Error, route: Route) -> Response {
-    with_retry(response::text(error.status(), format!("{}\n", error.text(route))), error.retry_after())
+    with_retry(
+        response::text(error.status(), format!("{}\n", error.text(route))),
+        error.retry_after(),
+    )
 }
 
 /// A request that was refused before anybody looked at its event.
-fn reject(call: &Call, rejection: &Rejection, what: &str) -> Response {
+fn reject(call: &Call, rejection: &Rejection) -> Response {
     if event::is_cloud_event(&call.parts) {
         return rejection.broker_response();
     }
     with_retry(
-        response::text(rejection.status(), format!("{what}: {rejection}\n")),
+        response::text(
+            rejection.status(),
+            format!("cannot read request payload: {rejection}\n"),
+        ),
         rejection.retry_after(),
     )
 }
 
 fn with_retry(mut answer: Response, seconds: Option<u32>) -> Response {
     if let Some(seconds) = seconds {
-        answer.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
+        answer
+            .headers_mut()
+            .insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     answer
 }
 
 fn to_api_page() -> Response {
     let mut answer = response::empty(StatusCode::MOVED_PERMANENTLY);
-    answer.headers_mut().insert(http::header::LOCATION, HeaderValue::from_static("/api/index.html"));
+    answer.headers_mut().insert(
+        http::header::LOCATION,
+        HeaderValue::from_static("/api/index.html"),
+    );
     answer
 }
 

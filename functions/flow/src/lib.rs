@@ -20,7 +20,7 @@ pub use handler::{api_router, router};
 pub use openapi::document as openapi;
 pub use options::{Options, PolicyOptions, RunOptions};
 pub use policy::{Namespaces, Policy};
-pub use service::{Cause, SECRET_BYTES, Service, Started};
+pub use service::{Cause, SECRET_BYTES, Service, Started, Target};
 
 /// Response header that names the run, as `<namespace>/<name>`.
 pub const RUN_HEADER: &str = "hookrun-run";
@@ -40,7 +40,9 @@ pub fn service(
         policy: options.policy.policy(&own),
         settings: options.run.settings(),
         lowering: options.run.lowering(),
-        flows: options.flow_store.open(credentials, store::connected(client.clone())),
+        flows: options
+            .flow_store
+            .open(credentials, store::connected(client.clone())),
         payloads: options.payload_store.open(credentials)?.map(Arc::new),
         client,
     })

@@ -5,14 +5,14 @@
 use serde_json::{Value, json};
 
 /// The page that shows the document and tries it; it loads nothing from anywhere else.
-pub const PAGE: &str = include_str!("api.html");
+pub(crate) const PAGE: &str = include_str!("api.html");
 
 /// The document.
 pub fn document() -> Value {
     let mut generator = schemars::generate::SchemaSettings::draft2020_12()
         .with(|settings| settings.definitions_path = "/components/schemas".into())
         .into_generator();
-    let flow = generator.subschema_for::<flows::artisan::Document>();
+    let flow = generator.subschema_for::<flows::format::artisan::Document>();
     let schemas = generator.take_definitions(true);
     json!({
         "openapi": "3.1.0",
@@ -74,9 +74,15 @@ pub fn document() -> Value {
 
 type Answer = (&'static str, &'static str);
 
-const BAD_DOCUMENT: Answer = ("400", "The flow is not valid; every problem is listed with its place.");
+const BAD_DOCUMENT: Answer = (
+    "400",
+    "The flow is not valid; every problem is listed with its place.",
+);
 const UNKNOWN: Answer = ("404", "There is no such flow.");
-const GATEWAY: Answer = ("502", "The flow store refused, or answered with something else than a flow.");
+const GATEWAY: Answer = (
+    "502",
+    "The flow store refused, or answered with something else than a flow.",
+);
 const GATEWAY_TIME: Answer = ("504", "The flow store did not answer in time.");
 
 /// The answers of a route that makes a run: the common ones and its own.
@@ -135,13 +141,21 @@ mod tests {
             .collect();
         assert!(!references.is_empty());
         for reference in references {
-            assert!(document.pointer(reference).is_some(), "{reference} points at nothing");
+            assert!(
+                document.pointer(reference).is_some(),
+                "{reference} points at nothing"
+            );
         }
     }
 
     #[test]
     fn the_example_is_an_acceptable_flow() {
         let example = example().to_string();
-        flows::parse(flows::Format::Artisan, example.as_bytes(), &flows::Lowering::default()).unwrap();
+        flows::parse(
+            flows::Format::Artisan,
+            example.as_bytes(),
+            &flows::Lowering::default(),
+        )
+        .unwrap();
     }
 }

@@ -9,24 +9,31 @@ use crate::policy::{Namespaces, Policy};
 /// Options of the flow function.
 #[derive(Debug, clap::Args)]
 pub struct Options {
+    /// The HTTP shell.
     #[command(flatten)]
     pub server: runtime::Options,
 
+    /// Which namespaces may hold what.
     #[command(flatten)]
     pub policy: PolicyOptions,
 
+    /// How runs are made.
     #[command(flatten)]
     pub run: RunOptions,
 
+    /// Where flows are looked up by key.
     #[command(flatten)]
     pub flow_store: store::FlowStoreOptions,
 
+    /// Where large payloads go.
     #[command(flatten)]
     pub payload_store: store::PayloadStoreOptions,
 
+    /// How to reach the cluster.
     #[command(flatten)]
     pub connection: cluster::Connection,
 
+    /// How long the API server may take.
     #[command(flatten)]
     pub patience: cluster::Patience,
 
@@ -45,11 +52,21 @@ pub struct Options {
 pub struct PolicyOptions {
     /// Namespaces that may hold runs, separated by commas; `*` allows all. Without it: the namespace of the pod, or of
     /// the kubeconfig's context.
-    #[arg(long, env = "HOOKRUN_NAMESPACES", value_name = "NAMES", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "HOOKRUN_NAMESPACES",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
     pub namespaces: Vec<String>,
 
     /// Namespaces in which steps may run as privileged root; none without it.
-    #[arg(long, env = "HOOKRUN_PRIVILEGED_NAMESPACES", value_name = "NAMES", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "HOOKRUN_PRIVILEGED_NAMESPACES",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
     pub privileged_namespaces: Vec<String>,
 }
 
@@ -58,7 +75,12 @@ pub struct PolicyOptions {
 #[command(next_help_heading = "Runs")]
 pub struct RunOptions {
     /// ServiceAccount of the runs.
-    #[arg(long, env = "HOOKRUN_SERVICE_ACCOUNT", value_name = "NAME", default_value = "pipeline")]
+    #[arg(
+        long,
+        env = "HOOKRUN_SERVICE_ACCOUNT",
+        value_name = "NAME",
+        default_value = "pipeline"
+    )]
     pub service_account: String,
 
     /// User and group id of the runs' containers, privileged steps excepted.
@@ -70,7 +92,12 @@ pub struct RunOptions {
     pub clone_image: String,
 
     /// Commits of history to clone where a flow does not say; 0 is all.
-    #[arg(long, env = "HOOKRUN_CLONE_DEPTH", value_name = "NUMBER", default_value_t = 1)]
+    #[arg(
+        long,
+        env = "HOOKRUN_CLONE_DEPTH",
+        value_name = "NUMBER",
+        default_value_t = 1
+    )]
     pub clone_depth: u32,
 
     /// Image of the step that fetches a payload of more than 1 MiB: the one that holds this executable.
@@ -120,7 +147,10 @@ impl PolicyOptions {
 
 /// A switch as the original read it: what it did not understand left the default, which is on.
 fn switch(text: &str) -> Result<bool, Infallible> {
-    Ok(!matches!(text, "0" | "f" | "F" | "FALSE" | "false" | "False"))
+    Ok(!matches!(
+        text,
+        "0" | "f" | "F" | "FALSE" | "false" | "False"
+    ))
 }
 
 #[cfg(test)]

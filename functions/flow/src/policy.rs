@@ -3,7 +3,8 @@
 //! Configuration decides, never a document: a flow names its namespace and its privileged steps, and whoever may post a
 //! flow could otherwise reach everything that the ServiceAccount reaches.
 
-use flows::{flow::Flow, name::Label};
+use flows::{flow::Flow, name::Label, stored::Stored};
+use serde_json::Value;
 
 use crate::error::Error;
 
@@ -80,5 +81,71 @@ impl Policy {
     pub fn check(&self, flow: &Flow, namespace: &Label) -> Result<(), Error> {
         self.check_namespace(namespace)?;
         self.check_privileged(namespace, flow.privileged().map(|step| step.name.as_ref()))
+    }
+}
+
+/// Names of everything in a stored flow that would run privileged: steps, sidecars, templates, wherever they stand.
+/// What has no name is called by the field that it stands in.
+pub(crate) fn privileged_steps(stored: &Stored) -> Vec<&str> {
+    let mut found = Vec::new();
+    for object in std::iter::once(&stored.pipeline).chain(stored.tasks.values()) {
+        collect_privileged(&object["spec"], "spec", &mut found);
+    }
+    found
+}
+
+fn collect_privileged<'a>(value: &'a Value, field: &'a str, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(members) => {
+            if value["securityContext"]["privileged"] == Value::Bool(true) {
+                found.push(value["name"].as_str().unwrap_or(field));
+            }
+            for (name, member) in members {
+                collect_privileged(member, name, found);
+            }
+        }
+        Value::Array(items) => items
+            .iter()
+            .for_each(|item| collect_privileged(item, field, found)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_namespace_is_allowed_by_name_or_by_a_star() {
+        let blue: Label = "blue".parse().unwrap();
+        assert!(Namespaces::new(["red", " blue "]).contains(&blue));
+        assert!(Namespaces::new(["*"]).contains(&blue));
+        assert!(!Namespaces::new(["blu", "blue-2", ""]).contains(&blue));
+        assert!(!Namespaces::new(Vec::<String>::new()).contains(&blue));
+    }
+
+    #[test]
+    fn privileged_steps_are_found_wherever_they_stand() {
+        let privileged = json!({"privileged": true});
+        let stored = Stored {
+            pipeline: json!({"spec": {"tasks": [{"name": "t", "taskSpec": {
+                "steps": [{"name": "inline", "securityContext": privileged}, {"name": "plain"}],
+            }}]}}),
+            tasks: [(
+                "task".to_owned(),
+                json!({"spec": {
+                    "stepTemplate": {"securityContext": privileged},
+                    "sidecars": [{"name": "docker", "securityContext": privileged}],
+                    "steps": [{"name": "s", "securityContext": {"privileged": false}}],
+                }}),
+            )]
+            .into(),
+            secrets: Default::default(),
+        };
+        assert_eq!(
+            privileged_steps(&stored),
+            ["inline", "docker", "stepTemplate"]
+        );
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cluster::{Cluster, Outcome, Patience};
 use flows::{
     Emitted, Format, Lowering, Payload, Request, Scope, Settings,
@@ -14,7 +15,10 @@ use flows::{
 use serde_json::Value;
 use store::{FlowStore, PayloadStore};
 
-use crate::{error::Error, policy::Policy};
+use crate::{
+    error::{Error, Route},
+    policy::{self, Policy},
+};
 
 /// What a Secret holds at most, in bytes before base64 (Kubernetes: "Secrets", size limit).
 pub const SECRET_BYTES: usize = 1 << 20;
@@ -59,58 +63,99 @@ pub struct Started {
     pub outcome: Outcome,
 }
 
-impl Service {
-    /// `POST /flow`: runs the flow that was sent, in the namespace that it names.
-    ///
-    /// # Errors
-    /// An [`Error`]; nothing runs then.
-    pub async fn document(&self, document: &[u8], cause: Cause<'_>) -> Result<Started, Error> {
-        let flow = self.parse(document, None)?;
-        let namespace = flow.namespace.clone().ok_or(Error::NoNamespace)?;
-        self.run(&flow, namespace, Scope::Document, &[], cause).await
-    }
+/// What an event was addressed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// `POST /flow`: the flow comes with the event and names its namespace.
+    Document,
+    /// `POST /flow/key/{key}/ns/{namespace}`: a stored flow, with a payload.
+    Key {
+        /// Key in the flow store.
+        key: &'a str,
+        /// Where it is to run.
+        namespace: &'a str,
+    },
+    /// `POST /flow/name/{name}/ns/{namespace}`: what the cluster stores of a flow, as it is now.
+    Name {
+        /// The flow's name.
+        name: &'a str,
+        /// Where it is to run.
+        namespace: &'a str,
+    },
+}
 
-    /// `POST /flow/key/{key}/ns/{namespace}`: runs a stored flow in the given namespace, with a payload.
+impl Target<'_> {
+    /// The route that leads here.
+    pub fn route(self) -> Route {
+        match self {
+            Self::Document => Route::Document,
+            Self::Key { .. } => Route::Key,
+            Self::Name { .. } => Route::Name,
+        }
+    }
+}
+
+impl Service {
+    /// Makes the run of one event, or finds it made.
     ///
     /// # Errors
     /// An [`Error`]; nothing runs then.
-    pub async fn key(
+    pub async fn handle(
         &self,
-        key: &str,
-        namespace: &str,
-        payload: &[u8],
+        target: Target<'_>,
+        data: &Bytes,
         cause: Cause<'_>,
     ) -> Result<Started, Error> {
-        let namespace = self.namespace(namespace)?;
-        let document = self.flows.get(key).await.map_err(Error::Store)?;
-        let flow = self.parse(&document, Some(&namespace))?;
-        self.run(&flow, namespace, Scope::Key(key), payload, cause).await
-    }
-
-    /// `POST /flow/name/{name}/ns/{namespace}`: runs what the cluster stores of a flow, as it is now.
-    ///
-    /// # Errors
-    /// An [`Error`]; nothing runs then.
-    pub async fn name(&self, name: &str, namespace: &str, cause: Cause<'_>) -> Result<Started, Error> {
-        let namespace = self.namespace(namespace)?;
-        let cluster = Cluster::new(self.client.clone(), self.patience);
-        let request = request(Scope::Name(name), cause, None);
-        let base = object_name(name);
-        if !cause.fresh {
-            let run = request.run_name(&base);
-            if let Some(started) = self.started_before(&cluster, &run, &namespace, cause).await? {
-                return Ok(started);
+        match target {
+            Target::Document => {
+                let flow = self.parse(data, None)?;
+                let namespace = flow.namespace.clone().ok_or(Error::NoNamespace)?;
+                self.run(&flow, namespace, Scope::Document, &Bytes::new(), cause)
+                    .await
+            }
+            Target::Key { key, namespace } => {
+                let namespace = self.namespace(namespace)?;
+                let document = self.flows.get(key).await.map_err(Error::Store)?;
+                let flow = self.parse(&document, Some(&namespace))?;
+                self.run(&flow, namespace, Scope::Key(key), data, cause)
+                    .await
+            }
+            Target::Name { name, namespace } => {
+                let namespace = self.namespace(namespace)?;
+                self.run_stored(name, namespace, cause).await
             }
         }
+    }
+
+    async fn run_stored(
+        &self,
+        name: &str,
+        namespace: Label,
+        cause: Cause<'_>,
+    ) -> Result<Started, Error> {
+        let cluster = Cluster::new(self.client.clone(), self.patience);
+        let request = request(Scope::Name(name), cause, None);
+        let run = request.run_name(&object_name(name));
+        if let Some(started) = self
+            .started_before(&cluster, &run, &namespace, cause)
+            .await?
+        {
+            return Ok(started);
+        }
         let stored = cluster
-            .stored(namespace.as_ref(), &base)
+            .stored(namespace.as_ref(), name)
             .await
             .map_err(Error::Cluster)?;
         self.policy
-            .check_privileged(&namespace, stored.privileged_steps().iter().map(String::as_str))?;
-        let run = flows::stored::snapshot(name, stored, &namespace, &request, &self.settings).map_err(Error::Document)?;
+            .check_privileged(&namespace, policy::privileged_steps(&stored))?;
+        let run = flows::stored::snapshot(name, stored, &namespace, &request, &self.settings)
+            .map_err(Error::Document)?;
         let outcome = cluster.start(&run).await.map_err(Error::Cluster)?;
-        Ok(Started { run: run.name, namespace, outcome })
+        Ok(Started {
+            run: run.name,
+            namespace,
+            outcome,
+        })
     }
 
     /// `GET /flow/key/{key}`: the stored flow, without unknown fields and without what must stay secret.
@@ -119,17 +164,23 @@ impl Service {
     /// [`Error::Store`] or [`Error::Document`].
     pub async fn read(&self, key: &str) -> Result<Value, Error> {
         let document = self.flows.get(key).await.map_err(Error::Store)?;
-        flows::artisan::redacted(&document).map_err(Error::Document)
+        let document = flows::format::artisan::read(&document).map_err(Error::Document)?;
+        Ok(document.redacted())
     }
 
     fn parse(&self, document: &[u8], namespace: Option<&Label>) -> Result<Flow, Error> {
-        let lowering = Lowering { namespace: namespace.cloned(), ..self.lowering.clone() };
+        let lowering = Lowering {
+            namespace: namespace.cloned(),
+            ..self.lowering.clone()
+        };
         flows::parse(Format::Artisan, document, &lowering).map_err(Error::Document)
     }
 
     /// The namespace of a path, legal and allowed.
     fn namespace(&self, text: &str) -> Result<Label, Error> {
-        let namespace: Label = text.parse().map_err(|_| Error::NamespaceName(text.to_owned()))?;
+        let namespace: Label = text
+            .parse()
+            .map_err(|_| Error::NamespaceName(text.to_owned()))?;
         self.policy.check_namespace(&namespace)?;
         Ok(namespace)
     }
@@ -139,20 +190,24 @@ impl Service {
         flow: &Flow,
         namespace: Label,
         scope: Scope<'_>,
-        payload: &[u8],
+        payload: &Bytes,
         cause: Cause<'_>,
     ) -> Result<Started, Error> {
         self.policy.check(flow, &namespace)?;
         if payload.len() > SECRET_BYTES && self.payloads.is_none() {
-            return Err(Error::PayloadTooLarge { size: payload.len(), limit: SECRET_BYTES });
+            return Err(Error::PayloadTooLarge {
+                size: payload.len(),
+                limit: SECRET_BYTES,
+            });
         }
         let cluster = Cluster::new(self.client.clone(), self.patience);
-        let base = scope.base(&flow.name);
+        let base = object_name(&flow.name);
         let name = request(scope, cause, None).run_name(&base);
-        if !cause.fresh {
-            if let Some(started) = self.started_before(&cluster, &name, &namespace, cause).await? {
-                return Ok(started);
-            }
+        if let Some(started) = self
+            .started_before(&cluster, &name, &namespace, cause)
+            .await?
+        {
+            return Ok(started);
         }
         let reference = self.store_payload(&namespace, &name, payload).await?;
         let payload = match &reference {
@@ -164,12 +219,21 @@ impl Service {
             None if payload.is_empty() => None,
             None => Some(Payload::Inline(payload)),
         };
-        let Emitted { latest, run } = flows::emit(flow, &namespace, &request(scope, cause, payload), &self.settings);
+        let Emitted { latest, run } = flows::emit(
+            flow,
+            &namespace,
+            &request(scope, cause, payload),
+            &self.settings,
+        );
         for object in &latest {
             cluster.apply(object).await.map_err(Error::Cluster)?;
         }
         let outcome = cluster.start(&run).await.map_err(Error::Cluster)?;
-        Ok(Started { run: run.name, namespace, outcome })
+        Ok(Started {
+            run: run.name,
+            namespace,
+            outcome,
+        })
     }
 
     /// A run that an earlier delivery of the event started. Asked first, so that a late redelivery does not write a
@@ -181,6 +245,9 @@ impl Service {
         namespace: &Label,
         cause: Cause<'_>,
     ) -> Result<Option<Started>, Error> {
+        if cause.fresh {
+            return Ok(None);
+        }
         let started = cluster
             .is_started(namespace.as_ref(), run.as_ref(), cause.identity)
             .await
@@ -197,13 +264,17 @@ impl Service {
         &self,
         namespace: &Label,
         run: &Label,
-        payload: &[u8],
+        payload: &Bytes,
     ) -> Result<Option<store::Reference>, Error> {
-        let Some(payloads) = self.payloads.as_ref().filter(|_| payload.len() > SECRET_BYTES) else {
+        let Some(payloads) = self
+            .payloads
+            .as_ref()
+            .filter(|_| payload.len() > SECRET_BYTES)
+        else {
             return Ok(None);
         };
         payloads
-            .put(namespace.as_ref(), run.as_ref(), payload)
+            .put(namespace.as_ref(), run.as_ref(), payload.clone())
             .await
             .map(Some)
             .map_err(Error::Payload)

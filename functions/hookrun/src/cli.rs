@@ -18,16 +18,16 @@ use flow::Options as FlowOptions;
     arg_required_else_help = true,
     after_help = "Try it: `hookrun dev` in one terminal, `hookrun run examples/nightly-scan.json` in another."
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "made once, by the parser")]
-pub enum Command {
+pub(crate) enum Command {
     /// Serve the flow function: the Artisan endpoints.
     ///
     /// A flow that is posted, stored under a key or known by its name becomes a Tekton PipelineRun. This is what the
@@ -72,91 +72,106 @@ pub enum Command {
 
 /// `hookrun dev`
 #[derive(Debug, Args)]
-pub struct Dev {
+pub(crate) struct Dev {
     /// Folder of the objects, and of the flows that can be run by key (`flows/<key>.json`).
     #[arg(long, env = "HOOKRUN_FOLDER", value_name = "FOLDER", default_value = ".hookrun", value_hint = ValueHint::DirPath)]
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
 
     #[command(flatten)]
-    pub flow: FlowOptions,
+    pub(crate) flow: FlowOptions,
 }
 
 /// `hookrun convert`
 #[derive(Debug, Args)]
-pub struct Convert {
+pub(crate) struct Convert {
     /// The format of the file.
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(flows::Format::ALL.iter().map(|format| format.name())))]
-    pub format: String,
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(flows::Format::ALL.iter().map(|format| format.to_string())))]
+    pub(crate) format: String,
 
     /// The file; `-` is standard input.
     #[arg(value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
 
     /// Namespace of the objects, instead of the one that the document names.
     #[arg(long, short, value_name = "NAME")]
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
 
     /// The event's identity, from which the run's name is derived.
     #[arg(long, value_name = "TEXT", default_value = "convert")]
-    pub event: String,
+    pub(crate) event: String,
 
     /// A file with the event's payload, as it comes with a run by key.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub payload: Option<PathBuf>,
+    pub(crate) payload: Option<PathBuf>,
 
     #[command(flatten)]
-    pub settings: flow::RunOptions,
+    pub(crate) settings: flow::RunOptions,
 }
 
 /// `hookrun run`
 #[derive(Debug, Args)]
-pub struct Run {
+pub(crate) struct Run {
     /// The flow, in JSON; `-` is standard input.
     #[arg(value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
 
     /// Where the flow function is.
     #[arg(long, env = "HOOKRUN_URL", value_name = "URL", default_value = "http://127.0.0.1:8080", value_hint = ValueHint::Url)]
-    pub url: String,
+    pub(crate) url: String,
 
     /// User name for the flow function.
-    #[arg(long, env = "HOOKRUN_USERNAME", value_name = "NAME", default_value = "admin")]
-    pub username: String,
+    #[arg(
+        long,
+        env = "HOOKRUN_USERNAME",
+        value_name = "NAME",
+        default_value = "admin"
+    )]
+    pub(crate) username: String,
 
     /// File with the password for the flow function; HOOKRUN_PASSWORD may hold it instead.
     #[arg(long, env = "HOOKRUN_PASSWORD_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub password_file: Option<PathBuf>,
+    pub(crate) password_file: Option<PathBuf>,
 
     /// Identity of the event: posting it again under the same one starts nothing new.
     #[arg(long, value_name = "TEXT")]
-    pub idempotency_key: Option<String>,
+    pub(crate) idempotency_key: Option<String>,
 
     /// Do not follow the run; end when it has been created.
     #[arg(long)]
-    pub detach: bool,
+    pub(crate) detach: bool,
 
     /// Seconds to wait for the run's end.
-    #[arg(long, env = "HOOKRUN_TIMEOUT", value_name = "SECONDS", default_value_t = 3600)]
-    pub timeout: u64,
+    #[arg(
+        long,
+        env = "HOOKRUN_TIMEOUT",
+        value_name = "SECONDS",
+        default_value_t = 3600
+    )]
+    pub(crate) timeout: u64,
 
     #[command(flatten)]
-    pub connection: cluster::Connection,
+    pub(crate) connection: cluster::Connection,
 }
 
 /// `hookrun fetch`
 #[derive(Debug, Args)]
-pub struct Fetch {
+pub(crate) struct Fetch {
     #[command(flatten)]
-    pub options: store::FetchOptions,
+    pub(crate) options: store::FetchOptions,
 }
 
 /// `hookrun sweep`
 #[derive(Debug, Args)]
-pub struct Sweep {
+pub(crate) struct Sweep {
     #[command(flatten)]
-    pub store: store::PayloadStoreOptions,
+    pub(crate) store: store::PayloadStoreOptions,
 
     /// Objects that one sweep deletes at most.
-    #[arg(long, env = "HOOKRUN_SWEEP_LIMIT", value_name = "NUMBER", default_value_t = 10_000)]
-    pub limit: usize,
+    #[arg(
+        long,
+        env = "HOOKRUN_SWEEP_LIMIT",
+        value_name = "NUMBER",
+        default_value_t = 10_000
+    )]
+    pub(crate) limit: usize,
 }

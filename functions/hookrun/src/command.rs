@@ -15,7 +15,7 @@ use clap::{ArgMatches, CommandFactory};
 use crate::cli::{Cli, Command};
 
 /// Runs what was typed.
-pub async fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Flow(options) => serve::flow(options).await,
         Command::Dev(options) => dev::run(options, matches).await,
@@ -24,7 +24,12 @@ pub async fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         Command::Fetch(options) => fetch::run(options).await,
         Command::Sweep(options) => sweep::run(options).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "hookrun", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "hookrun",
+                &mut std::io::stdout(),
+            );
             Ok(ExitCode::SUCCESS)
         }
         Command::Generate { folder } => generate::run(&folder),
@@ -32,11 +37,11 @@ pub async fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 }
 
 /// Tells an error with all its causes, for people, on standard error.
-pub fn complain(error: &anyhow::Error) {
+pub(crate) fn complain(error: &anyhow::Error) {
     let _ = writeln!(std::io::stderr(), "error: {error:#}");
 }
 
 /// Progress and hints for people, on standard error.
-pub fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -8,7 +8,7 @@ use flows::{Emitted, Format, Payload, Problems, Request, Scope, flow::Flow, name
 use crate::cli;
 
 /// Runs the command.
-pub fn run(options: &cli::Convert) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(options: &cli::Convert) -> anyhow::Result<ExitCode> {
     let source = read(&options.file)?;
     let format: Format = options.format.parse().map_err(anyhow::Error::msg)?;
     let parsed = flows::parse(format, &source, &options.settings.lowering());
@@ -24,7 +24,8 @@ pub fn run(options: &cli::Convert) -> anyhow::Result<ExitCode> {
         traceparent: None,
         payload: payload.as_deref().map(Payload::Inline),
     };
-    let Emitted { latest, run } = flows::emit(&flow, &namespace, &request, &options.settings.settings());
+    let Emitted { latest, run } =
+        flows::emit(&flow, &namespace, &request, &options.settings.settings());
     let mut out = std::io::stdout().lock();
     for object in &latest {
         document(&mut out, object)?;
@@ -47,17 +48,19 @@ fn namespace(flow: &Flow, wished: Option<&str>) -> anyhow::Result<Label> {
             .parse()
             .ok()
             .with_context(|| format!("{text:?} is not the name of a namespace")),
-        None => flow
-            .namespace
-            .clone()
-            .context("the document names no namespace (label `namespace`): give one with --namespace"),
+        None => flow.namespace.clone().context(
+            "the document names no namespace (label `namespace`): give one with --namespace",
+        ),
     }
 }
 
 fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     if file.as_os_str() == "-" {
         let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read standard input")?;
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut bytes)
+            .context("cannot read standard input")?;
         return Ok(bytes);
     }
     fs::read(file).with_context(|| format!("cannot read {}", file.display()))

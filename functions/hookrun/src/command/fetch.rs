@@ -8,8 +8,13 @@ use super::say;
 use crate::cli;
 
 /// Runs the command.
-pub async fn run(options: cli::Fetch) -> anyhow::Result<ExitCode> {
-    let fetched = store::fetch(&options.options).await.context("cannot fetch the payload")?;
-    say(&format!("fetched {} bytes, and copied {} files beside them", fetched.size, fetched.files));
+pub(crate) async fn run(options: cli::Fetch) -> anyhow::Result<ExitCode> {
+    let fetched = store::fetch(&options.options)
+        .await
+        .context("cannot fetch the payload")?;
+    say(&format!(
+        "fetched {} bytes, and copied {} files beside them",
+        fetched.size, fetched.files
+    ));
     Ok(ExitCode::SUCCESS)
 }

@@ -3,14 +3,7 @@
 //! It is a client like any other: it posts to the flow function and then watches the PipelineRun with the rights of
 //! whoever runs it. It never sends a password over a connection that it was not told to use.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Read,
-    path::Path,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, io::Read, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use futures_util::StreamExt;
@@ -35,7 +28,7 @@ enum Verdict {
 }
 
 /// Runs the command.
-pub async fn run(options: cli::Run) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(options: cli::Run) -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (run, namespace) = match post(&options).await {
         Ok(posted) => posted,
@@ -60,7 +53,10 @@ pub async fn run(options: cli::Run) -> anyhow::Result<ExitCode> {
         Verdict::Succeeded => ExitCode::SUCCESS,
         Verdict::Failed => ExitCode::from(1),
         Verdict::TimedOut => {
-            say(&format!("{namespace}/{run} has not ended after {} s", options.timeout));
+            say(&format!(
+                "{namespace}/{run} has not ended after {} s",
+                options.timeout
+            ));
             ExitCode::from(3)
         }
     })
@@ -84,10 +80,12 @@ async fn post(options: &cli::Run) -> anyhow::Result<(String, String)> {
     if let Some(key) = &options.idempotency_key {
         request = request.header("Idempotency-Key", key);
     }
-    let response = request
-        .send()
-        .await
-        .map_err(|error| anyhow::anyhow!("cannot reach the flow function at {base}: {}", causes(&error)))?;
+    let response = request.send().await.map_err(|error| {
+        anyhow::anyhow!(
+            "cannot reach the flow function at {base}: {}",
+            causes(&error)
+        )
+    })?;
     let status = response.status();
     let header = |name: &str| {
         let value = response.headers().get(name)?.to_str().ok()?;
@@ -127,14 +125,18 @@ fn password(options: &cli::Run) -> anyhow::Result<Option<String>> {
         Some(file) => fs::read_to_string(file)
             .map(|text| Some(text.trim_end_matches(['\r', '\n']).to_owned()))
             .with_context(|| format!("cannot read the password from {}", file.display())),
-        None => Ok(std::env::var("HOOKRUN_PASSWORD").ok().filter(|text| !text.is_empty())),
+        None => Ok(std::env::var("HOOKRUN_PASSWORD")
+            .ok()
+            .filter(|text| !text.is_empty())),
     }
 }
 
 /// Whether the function is served by `hookrun dev` with its own Kubernetes API, which executes nothing.
 async fn is_embedded(url: &str) -> bool {
     let version = async {
-        let answer = reqwest::get(format!("{}/version", url.trim_end_matches('/'))).await.ok()?;
+        let answer = reqwest::get(format!("{}/version", url.trim_end_matches('/')))
+            .await
+            .ok()?;
         let version: Value = serde_json::from_slice(&answer.bytes().await.ok()?).ok()?;
         Some(version["gitVersion"].as_str()?.contains("hookrun"))
     };
@@ -142,10 +144,17 @@ async fn is_embedded(url: &str) -> bool {
 }
 
 /// Watches the run until it has ended or the time is over, telling each change once.
-async fn follow(client: kube::Client, namespace: &str, run: &str, deadline: Instant) -> anyhow::Result<Verdict> {
+async fn follow(
+    client: kube::Client,
+    namespace: &str,
+    run: &str,
+    deadline: Instant,
+) -> anyhow::Result<Verdict> {
     let runs = tekton(&client, namespace, "PipelineRun");
     let tasks = tekton(&client, namespace, "TaskRun");
-    let selected = WatchParams::default().fields(&format!("metadata.name={run}")).timeout(60);
+    let selected = WatchParams::default()
+        .fields(&format!("metadata.name={run}"))
+        .timeout(60);
     let mut told = Told::default();
     loop {
         let attempt = async {
@@ -180,7 +189,9 @@ async fn follow(client: kube::Client, namespace: &str, run: &str, deadline: Inst
             Err(_) => return Ok(Verdict::TimedOut),
             Ok(Ok(Some(verdict))) => return Ok(verdict),
             Ok(Ok(None)) => {}
-            Ok(Err(kube::Error::Api(status))) if status.code < 500 && status.code != 410 && status.code != 429 => {
+            Ok(Err(kube::Error::Api(status)))
+                if status.code < 500 && status.code != 410 && status.code != 429 =>
+            {
                 return Err(kube::Error::Api(status)).context("cannot follow the run");
             }
             Ok(Err(error)) => {
@@ -223,13 +234,24 @@ impl Told {
 
     /// Tells the steps of the run's tasks. They are an extra: without the right to read them the run is still followed.
     async fn tell_steps(&mut self, run: &DynamicObject, tasks: &Api<DynamicObject>) {
-        let selected = ListParams::default().labels(&format!("tekton.dev/pipelineRun={}", run.name_any()));
-        let Ok(list) = tasks.list(&selected).await else { return };
+        let selected =
+            ListParams::default().labels(&format!("tekton.dev/pipelineRun={}", run.name_any()));
+        let Ok(list) = tasks.list(&selected).await else {
+            return;
+        };
         for task in list {
-            for step in task.data["status"]["steps"].as_array().into_iter().flatten() {
+            for step in task.data["status"]["steps"]
+                .as_array()
+                .into_iter()
+                .flatten()
+            {
                 let name = step["name"].as_str().unwrap_or_default();
                 let state = if let Some(ended) = step.get("terminated") {
-                    format!("{} (exit code {})", ended["reason"].as_str().unwrap_or("ended"), ended["exitCode"])
+                    format!(
+                        "{} (exit code {})",
+                        ended["reason"].as_str().unwrap_or("ended"),
+                        ended["exitCode"]
+                    )
                 } else if step.get("running").is_some() {
                     "running".to_owned()
                 } else {

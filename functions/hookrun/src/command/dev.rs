@@ -1,0 +1,114 @@
+//! `hookrun dev`: all functions on one port, with a Kubernetes API of their own or a real one.
+//!
+//! It is for one person on one machine: it listens on loopback only, needs no password there, allows every namespace, and
+//! tells what to try next. The real cluster is used only when the command line says so (or in a pod): a `KUBECONFIG` that
+//! happens to be set must not send a first try to production.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::{ArgMatches, parser::ValueSource};
+use runtime::{Router, telemetry};
+use tokio::net::TcpListener;
+
+use super::{say, serve};
+use crate::cli;
+
+/// Runs the command.
+pub(crate) async fn run(mut options: cli::Dev, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let matches = matches.subcommand().map(|(_, matches)| matches);
+    let typed = |id: &str| {
+        matches.and_then(|matches| matches.value_source(id)) == Some(ValueSource::CommandLine)
+    };
+    let chosen = |id: &str| {
+        !matches!(
+            matches.and_then(|matches| matches.value_source(id)),
+            None | Some(ValueSource::DefaultValue)
+        )
+    };
+    if !chosen("log_format") {
+        options.flow.server.telemetry.log_format = telemetry::LogFormat::Text;
+    }
+    if !chosen("log") {
+        options.flow.server.telemetry.log = "warn".to_owned();
+    }
+    let guard = telemetry::init(&options.flow.server.telemetry, "hookrun-dev")?;
+    let auth = &mut options.flow.server.auth;
+    if auth.password.is_none() && auth.credentials.is_none() {
+        auth.insecure_no_password = true;
+    }
+    if options.flow.policy.namespaces.is_empty() {
+        options.flow.policy.namespaces = vec!["*".to_owned()];
+    }
+    if !chosen("flow_store") && options.flow.flow_store.onix_uri.is_none() {
+        options.flow.flow_store.flow_store = flow_folder(&options.folder)?;
+    }
+
+    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let real = typed("kubeconfig") || typed("context") || in_pod;
+    let (client, others) = if real {
+        (
+            cluster::connect(&options.flow.connection).await?,
+            Router::new(),
+        )
+    } else {
+        let api = embedded::Api::open(&options.folder)
+            .with_context(|| format!("cannot use the folder {}", options.folder.display()))?;
+        (api.client(), Router::new().fallback(api))
+    };
+    let port = options.flow.server.listen.port();
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .await
+        .with_context(|| format!("cannot listen on port {port}: choose another one with --port"))?;
+    welcome(&options, &listener.local_addr()?.to_string(), real);
+    serve::serve(&options.flow, client, listener, others).await?;
+    guard.flush(std::time::Duration::from_secs(1)).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The folder of flows that can be run by key, made if needed.
+fn flow_folder(folder: &Path) -> anyhow::Result<store::Source> {
+    let flows = folder.join("flows");
+    fs::create_dir_all(&flows)
+        .with_context(|| format!("cannot make the folder {}", flows.display()))?;
+    let absolute = flows.canonicalize()?;
+    let url = reqwest::Url::from_file_path(&absolute)
+        .ok()
+        .with_context(|| format!("{} cannot be written as a URL", absolute.display()))?;
+    url.as_str().parse().map_err(anyhow::Error::msg)
+}
+
+/// Says what runs where, and what to try next.
+fn welcome(options: &cli::Dev, address: &str, real: bool) {
+    let folder = options.folder.display();
+    say(&format!(
+        "hookrun dev listens on http://{address} (this machine only)"
+    ));
+    if options.flow.server.auth.insecure_no_password {
+        say("no password is asked for; set OX_HTTP_PWD to change that");
+    }
+    if real {
+        say("runs are created in the cluster of the kubeconfig");
+    } else {
+        say(&format!(
+            "objects are YAML files in {folder}; nothing executes the runs"
+        ));
+    }
+    say("\ntry:");
+    say(&format!(
+        "  curl --data @examples/nightly-scan.json http://{address}/flow"
+    ));
+    if real {
+        say("  kubectl get pipelineruns");
+    } else {
+        say(&format!(
+            "  kubectl --server http://{address} get pipelineruns"
+        ));
+    }
+    say(&format!("  a browser on http://{address}/api/index.html"));
+}
