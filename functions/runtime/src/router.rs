@@ -211,15 +211,29 @@ pub(crate) struct Table {
 }
 
 /// What a path and a method lead to.
-pub(crate) enum Found<'a> {
+pub(crate) enum Target<'a> {
     /// A handler and its path variables, still encoded.
     Route(&'a Route, Vec<(String, String)>),
     /// A service for the whole request, and the prefix it is known by.
     Mounted(&'a str, Mounted),
+}
+
+impl Target<'_> {
+    /// What it is called in metrics and spans: one of as many names as there are routes.
+    pub(crate) fn label(&self) -> String {
+        match self {
+            Self::Route(route, _) => route.path.clone(),
+            Self::Mounted(prefix, _) => (*prefix).to_owned(),
+        }
+    }
+}
+
+/// Why they lead nowhere.
+pub(crate) enum Miss<'a> {
     /// The path is known, with other methods.
-    OtherMethod(&'a str),
-    /// Nothing.
-    Nothing,
+    Method(&'a str),
+    /// Nothing is known.
+    Path,
 }
 
 /// Routes that cannot stand side by side, or a path that cannot be one.
@@ -279,38 +293,32 @@ impl Table {
         })
     }
 
-    pub(crate) fn find(&self, method: &Method, path: &str) -> Found<'_> {
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Result<Target<'_>, Miss<'_>> {
         let below = |prefix: &str| {
             path.strip_prefix(prefix)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         if let Some((prefix, service)) = self.mounts.iter().find(|(prefix, _)| below(prefix)) {
-            return Found::Mounted(prefix, service.clone());
+            return Ok(Target::Mounted(prefix, service.clone()));
         }
         let matched = self.paths.at(path).ok();
-        let group = matched
-            .as_ref()
-            .and_then(|matched| self.groups.get(*matched.value));
-        match (matched, group) {
-            (Some(matched), Some(group)) => {
-                match group
+        let Some((matched, group)) =
+            matched.and_then(|matched| Some((matched.params, self.groups.get(*matched.value)?)))
+        else {
+            let fallback = self.fallback.as_ref();
+            return fallback
+                .map(|service| Target::Mounted("other", service.clone()))
+                .ok_or(Miss::Path);
+        };
+        let fits = |route: &&Route| route.method.as_ref().is_none_or(|known| known == method);
+        match group.iter().find(fits) {
+            Some(route) => {
+                let params = matched
                     .iter()
-                    .find(|route| route.method.as_ref().is_none_or(|known| known == method))
-                {
-                    Some(route) => {
-                        let params = matched
-                            .params
-                            .iter()
-                            .map(|(key, value)| (key.to_owned(), value.to_owned()));
-                        Found::Route(route, params.collect())
-                    }
-                    None => Found::OtherMethod(group.first().map_or("", |route| &route.path)),
-                }
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()));
+                Ok(Target::Route(route, params.collect()))
             }
-            _ => match &self.fallback {
-                Some(service) => Found::Mounted("", service.clone()),
-                None => Found::Nothing,
-            },
+            None => Err(Miss::Method(group.first().map_or("", |route| &route.path))),
         }
     }
 

@@ -191,10 +191,13 @@ impl Server {
     }
 
     async fn accept_queued(&self, listener: &TcpListener) {
-        // A listener answers at once if there is someone in its queue; zero time means to ask exactly once.
-        while let Ok(Ok((stream, _))) =
-            tokio::time::timeout(Duration::ZERO, listener.accept()).await
-        {
+        const QUEUE: usize = 1024;
+        const MOMENT: Duration = Duration::from_millis(1);
+        for _ in 0..QUEUE {
+            // Whoever is in the queue is handed out at once.
+            let Ok(Ok((stream, _))) = tokio::time::timeout(MOMENT, listener.accept()).await else {
+                return;
+            };
             self.take(stream);
         }
     }

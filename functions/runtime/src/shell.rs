@@ -14,14 +14,14 @@ use http::{HeaderValue, Request, StatusCode, Version, header};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt as _};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::body::BoxError;
 use crate::call::Reading;
 use crate::metrics::Metrics;
 use crate::problem::{self, Problem};
-use crate::router::{self, BoxFuture, Found, Table};
-use crate::{Body, Call, Limits, Response, Router, event, path, response, telemetry};
+use crate::router::{self, BoxFuture, Miss, Table, Target};
+use crate::{Body, Call, Limits, Rejection, Response, Router, event, path, response, telemetry};
 
 /// The service that a connection talks to; clones share everything.
 #[derive(Clone)]
@@ -127,106 +127,147 @@ impl Shell {
         response
     }
 
-    async fn dispatch(&self, mut parts: Parts, body: Body) -> (String, Response) {
+    /// Finds out whether the request may be handled at all; with the label it is counted under.
+    async fn dispatch(&self, parts: Parts, body: Body) -> (String, Response) {
         let shared = &self.0;
-        let from_broker = event::is_cloud_event(&parts);
-        let refuse = |problem: Problem| {
-            if from_broker {
-                response::for_broker(problem.kind.status, problem.retry_after)
-            } else {
-                problem.response()
-            }
+        let refuse = Refuse {
+            from_broker: event::is_cloud_event(&parts),
         };
         if let Err(rejection) = path::check(parts.uri.path()) {
-            return ("none".to_owned(), refuse(rejection.problem()));
+            return ("none".to_owned(), refuse.problem(&rejection.problem()));
         }
-        let (route, params) = match shared.table.find(&parts.method, parts.uri.path()) {
-            Found::Route(route, params) => (route, params),
-            Found::Mounted(prefix, service) => {
-                let label = if prefix.is_empty() { "other" } else { prefix };
-                let Ok(response) = service.oneshot(Request::from_parts(parts, body)).await;
-                return (label.to_owned(), response);
-            }
-            Found::OtherMethod(path) => {
+        let target = match shared.table.find(&parts.method, parts.uri.path()) {
+            Ok(target) => target,
+            Err(Miss::Method(path)) => {
                 return (
                     path.to_owned(),
                     response::empty(StatusCode::METHOD_NOT_ALLOWED),
                 );
             }
-            Found::Nothing if from_broker => {
-                return (
-                    "none".to_owned(),
-                    response::for_broker(StatusCode::NOT_FOUND, None),
-                );
-            }
-            Found::Nothing => {
-                return (
-                    "none".to_owned(),
-                    response::text(StatusCode::NOT_FOUND, "404 page not found\n"),
-                );
-            }
+            Err(Miss::Path) => return ("none".to_owned(), refuse.unknown_path()),
         };
-        let label = route.path.clone();
-        let health = HEALTH.contains(&label.as_str());
+        let label = target.label();
         let permit = match Arc::clone(&shared.in_flight).try_acquire_owned() {
             Ok(permit) => Some(permit),
-            Err(_) if health => None,
+            Err(_) if is_health(&label) => None,
             Err(_) => {
-                let text = format!(
-                    "{} requests are being handled; send it again",
-                    shared.limits.requests
-                );
-                return (
-                    label,
-                    refuse(Problem::new(problem::BUSY, text).retry_after(1)),
-                );
+                let most = shared.limits.requests;
+                let text = format!("{most} requests are being handled; send it again");
+                let problem = Problem::new(problem::BUSY, text).retry_after(1);
+                return (label, refuse.problem(&problem));
             }
         };
-        let gauge = shared.metrics.in_flight();
         let trace = telemetry::Incoming::read(&parts.headers);
-        let span = if health {
-            tracing::Span::none()
-        } else {
-            telemetry::request_span(&parts, &label, &trace)
+        let span = match is_health(&label) {
+            true => Span::none(),
+            false => telemetry::request_span(&parts, &label, &trace),
         };
-        if let Some(guard) = &route.guard
-            && let Err(response) = guard.check(&mut parts).instrument(span.clone()).await
+        let held = (permit, shared.metrics.in_flight());
+        let response = match self
+            .handler(target, parts, body)
+            .instrument(span.clone())
+            .await
         {
-            telemetry::answered(&span, response.status());
-            return (label, response);
-        }
-        let future = (route.handler)(Call::new(parts, body, params, shared.reading.clone()));
-        let limit = shared.limits.request_time;
-        let work = async move {
-            // Both live as long as the handler does, which is longer than a connection that broke off.
-            let (_permit, _gauge) = (permit, gauge);
-            tokio::time::timeout(limit, future).await
-        };
-        // A task of its own: a panic ends there, and a sender that hangs up does not leave half a job behind.
-        let task = tokio::spawn(trace.scope(work).instrument(span.clone()));
-        let response = match task.await {
-            Ok(Ok(response)) => response,
-            Ok(Err(_elapsed)) => {
-                tracing::error!(parent: &span, seconds = limit.as_secs(), "the handler took too long");
-                let text = format!(
-                    "the answer was not ready within {} seconds; send it again",
-                    limit.as_secs()
-                );
-                refuse(Problem::new(problem::TIME, text).retry_after(1))
-            }
-            Err(error) => {
-                shared.metrics.panicked();
-                tracing::error!(parent: &span, %error, "the handler panicked");
-                refuse(Problem::new(
-                    problem::INTERNAL,
-                    "this is a defect; the log of the function has the details",
-                ))
-            }
+            Ok(answer) => self.run(answer, held, &trace, &span, refuse).await,
+            Err(response) => response,
         };
         shared.metrics.memory(shared.reading.budget.used());
         telemetry::answered(&span, response.status());
         (label, response)
     }
+
+    /// The handler with its call, if the guard in front of it agrees.
+    async fn handler(
+        &self,
+        target: Target<'_>,
+        mut parts: Parts,
+        body: Body,
+    ) -> Result<BoxFuture<'static, Response>, Response> {
+        match target {
+            Target::Route(route, params) => {
+                if let Some(guard) = &route.guard {
+                    guard.check(&mut parts).await?;
+                }
+                let params = params
+                    .into_iter()
+                    .map(|(name, text)| Ok((name, path::decode(&text)?)));
+                let params: Result<_, Rejection> = params.collect();
+                let params = params.map_err(|rejection| rejection.response())?;
+                Ok((route.handler)(Call::new(
+                    parts,
+                    body,
+                    params,
+                    self.0.reading.clone(),
+                )))
+            }
+            Target::Mounted(_, service) => Ok(Box::pin(async {
+                let Ok(response) = service.oneshot(Request::from_parts(parts, body)).await;
+                response
+            })),
+        }
+    }
+
+    /// Lets a handler work, for as long as it may.
+    async fn run<H: Send + 'static>(
+        &self,
+        answer: BoxFuture<'static, Response>,
+        held: H,
+        trace: &telemetry::Incoming,
+        span: &Span,
+        refuse: Refuse,
+    ) -> Response {
+        let limit = self.0.limits.request_time;
+        let work = async move {
+            // The permit lives as long as the handler does, which is longer than a connection that broke off.
+            let _held = held;
+            tokio::time::timeout(limit, answer).await
+        };
+        // A task of its own: a panic ends there, and a sender that hangs up does not leave half a job behind.
+        match tokio::spawn(trace.scope(work).instrument(span.clone())).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_elapsed)) => {
+                let seconds = limit.as_secs_f64();
+                tracing::error!(parent: span, seconds, "the handler took too long");
+                let text =
+                    format!("the answer was not ready within {seconds} seconds; send it again");
+                refuse.problem(&Problem::new(problem::TIME, text).retry_after(1))
+            }
+            Err(_panic) => {
+                self.0.metrics.panicked();
+                tracing::error!(parent: span, "the handler panicked");
+                let text = "this is a defect; the log of the function says where";
+                refuse.problem(&Problem::new(problem::INTERNAL, text))
+            }
+        }
+    }
+}
+
+/// How this sender is told no.
+#[derive(Clone, Copy)]
+struct Refuse {
+    from_broker: bool,
+}
+
+impl Refuse {
+    fn problem(self, problem: &Problem) -> Response {
+        if self.from_broker {
+            response::for_broker(problem.kind.status, problem.retry_after)
+        } else {
+            problem.response()
+        }
+    }
+
+    fn unknown_path(self) -> Response {
+        if self.from_broker {
+            response::for_broker(StatusCode::NOT_FOUND, None)
+        } else {
+            response::text(StatusCode::NOT_FOUND, "404 page not found\n")
+        }
+    }
+}
+
+fn is_health(label: &str) -> bool {
+    HEALTH.contains(&label)
 }
 
 fn with_health(mut router: Router, draining: &Arc<AtomicBool>) -> Router {

@@ -72,6 +72,10 @@ pub fn record(field: &'static str, value: &str) {
 }
 
 pub(crate) fn answered(span: &Span, status: StatusCode) {
+    // Health checks have none, and are nobody's news.
+    if span.is_none() {
+        return;
+    }
     span.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");

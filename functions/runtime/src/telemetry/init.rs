@@ -119,8 +119,7 @@ pub fn init(options: &TelemetryOptions, service: &str) -> Result<Guard, Error> {
         LogFormat::Json => tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(true)
+            .with_span_list(false)
             .with_writer(std::io::stderr)
             .boxed(),
         LogFormat::Text => tracing_subscriber::fmt::layer()

@@ -1,0 +1,16 @@
+//! The whole shell over real sockets, as a peer meets it.
+
+mod support;
+
+/// What is answered to what.
+mod answers;
+/// Bodies: caps, clocks, budget.
+mod bodies;
+/// Connections: caps, clocks, floods.
+mod connections;
+/// The end of a process.
+mod drain;
+/// HTTP/2 with prior knowledge.
+mod http2;
+/// What leaves the process: spans and metrics.
+mod telemetry;
