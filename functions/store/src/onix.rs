@@ -21,7 +21,7 @@ use crate::{
     secret::{self, Hidden},
 };
 
-pub use answer::meta;
+use answer::meta;
 
 /// What the configuration says about Onix.
 #[derive(Clone, Debug)]

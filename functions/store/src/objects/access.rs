@@ -278,7 +278,91 @@ impl HttpConnector for Connector {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::Method;
+
     use super::*;
+
+    fn access(location: &str, settings: &[(&str, &str)]) -> Access {
+        let settings = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Access {
+            place: Place::Payloads,
+            location: location.parse().unwrap(),
+            credentials: settings.collect(),
+            ca: None,
+            limit: Duration::from_secs(5),
+        }
+    }
+
+    #[tokio::test]
+    async fn every_bucket_signs_urls_below_its_prefix() {
+        let s3 = [
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "s3cret"),
+            ("AWS_REGION", "eu-central-1"),
+        ];
+        let azure = [
+            ("AZURE_STORAGE_ACCOUNT_NAME", "account"),
+            ("AZURE_STORAGE_ACCOUNT_KEY", "czNjcmV0"),
+        ];
+        for (location, settings, begin) in [
+            (
+                "s3://bucket/a/b",
+                &s3[..],
+                "https://s3.eu-central-1.amazonaws.com/bucket/a/b/x?",
+            ),
+            (
+                "az://container/a",
+                &azure[..],
+                "https://account.blob.core.windows.net/container/a/x?",
+            ),
+        ] {
+            let Opened { signer, prefix, .. } = access(location, settings).open().unwrap();
+            let url = signer
+                .unwrap()
+                .signed_url(Method::GET, &prefix.join("x"), Duration::from_secs(60))
+                .await
+                .unwrap();
+            assert!(url.as_str().starts_with(begin), "{}", url.path());
+        }
+        // Google signs with a key file's key or by a call, so only the first half can be shown here.
+        assert!(
+            access("gs://bucket/a", &[("GOOGLE_BEARER_TOKEN", "s3cret")])
+                .open()
+                .unwrap()
+                .signer
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn settings_that_are_wrong_are_told_without_their_values() {
+        let text = access(
+            "az://container/a",
+            &[("AZURE_STORAGE_ACCOUNT_KEY", "s3cret")],
+        )
+        .open()
+        .unwrap_err()
+        .to_string();
+        assert!(
+            text.starts_with("cannot create payload store client: "),
+            "{text}"
+        );
+        let key = [
+            ("AZURE_STORAGE_ACCOUNT_NAME", "account"),
+            ("AZURE_STORAGE_ACCOUNT_KEY", "not base64 s3cret"),
+        ];
+        for problem in [
+            access("az://container/a", &key)
+                .open()
+                .unwrap_err()
+                .to_string(),
+            text,
+        ] {
+            assert!(!problem.contains("s3cret"), "{problem}");
+        }
+    }
 
     #[test]
     fn of_an_answer_only_status_and_code_are_shown() {

@@ -15,7 +15,7 @@ struct Item<'a> {
 ///
 /// # Errors
 /// The answer is no JSON object, or `meta` is no object. The text does not repeat the answer, which may hold secrets.
-pub fn meta(body: &Bytes) -> Result<Bytes, String> {
+pub(crate) fn meta(body: &Bytes) -> Result<Bytes, String> {
     let item: Item<'_> = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
     // serde takes a list for a struct, too: its first element would be `meta`.
     if body.trim_ascii_start().first() != Some(&b'{') {
