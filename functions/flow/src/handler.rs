@@ -55,10 +55,10 @@ pub fn router(service: Service, metrics: Arc<Metrics>) -> Router {
         })
 }
 
-/// `/api`: the page, and the document behind it.
+/// The page, and the document behind it. `/api` itself stays free, as it was in the original: in the embedded mode it is
+/// where kubectl asks what the API server has.
 pub fn api_router() -> Router {
     Router::new()
-        .get("/api", |_| async { to_api_page() })
         .get("/api/", |_| async { to_api_page() })
         .get("/api/index.html", |_| async { api_page() })
         .get("/api/doc.json", |_| async {

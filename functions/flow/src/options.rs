@@ -8,6 +8,7 @@ use crate::policy::{Namespaces, Policy};
 
 /// Options of the flow function.
 #[derive(Debug, clap::Args)]
+#[group(skip)] // its name would be that of the shell's options
 pub struct Options {
     /// The HTTP shell.
     #[command(flatten)]

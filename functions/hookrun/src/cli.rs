@@ -175,3 +175,15 @@ pub(crate) struct Sweep {
     )]
     pub(crate) limit: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}
