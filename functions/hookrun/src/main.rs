@@ -25,7 +25,10 @@ fn main() -> ExitCode {
         .map_err(anyhow::Error::from)
         .and_then(|threads| threads.block_on(command::run(cli, &matches)));
     outcome.unwrap_or_else(|error| {
-        command::complain(&error);
+        // Whoever reads our output has seen enough, as `head` has; that is no error.
+        if !command::is_broken_pipe(&error) {
+            command::complain(&error);
+        }
         ExitCode::FAILURE
     })
 }
