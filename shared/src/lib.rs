@@ -45,3 +45,6 @@ pub use name::Label;
 
 pub mod problem;
 pub use problem::{Problem, Problems};
+
+#[cfg(feature = "arbitrary")]
+pub mod arbitrary;

@@ -140,7 +140,7 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// All problems, in the order of the document.
+    /// All problems: first those of the document's shape, then those of its meaning.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         std::iter::once(&self.first).chain(&self.rest)
     }

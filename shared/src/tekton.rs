@@ -15,7 +15,6 @@ pub const TEKTON_V1: &str = "tekton.dev/v1";
 /// An object that holds a flow's latest content, or what such an object needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-#[expect(clippy::large_enum_variant, reason = "a handful per flow, moved once")]
 pub enum Object {
     /// Steps.
     Task(Task),

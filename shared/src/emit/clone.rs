@@ -33,11 +33,12 @@ if [ "$HOOKRUN_GIT_DEPTH" != 0 ]; then depth="--depth=$HOOKRUN_GIT_DEPTH"; fi
 git init --quiet .
 git remote add origin "$HOOKRUN_GIT_URL"
 revision=FETCH_HEAD
-if ! "$run" fetch --quiet $depth --no-tags origin "${HOOKRUN_GIT_REVISION:-HEAD}"; then
-  if [ -z "${HOOKRUN_GIT_REVISION:-}" ]; then exit 1; fi
-  echo "looking for the revision in all branches and tags" >&2
+wanted="${HOOKRUN_GIT_REVISION:-HEAD}"
+if ! "$run" fetch --quiet $depth --no-tags origin "$wanted"; then
+  # Some servers hand out no single commits, some no part of the history.
+  echo "fetching all branches and tags instead" >&2
   "$run" fetch --quiet --tags origin '+refs/heads/*:refs/remotes/origin/*'
-  revision="$HOOKRUN_GIT_REVISION^{commit}"
+  if ! "$run" fetch --quiet --no-tags origin "$wanted"; then revision="$wanted^{commit}"; fi
 fi
 git checkout --quiet --detach "$revision"
 "$run" submodule --quiet update --init --recursive $depth

@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flows::{Emitted, Format, Lowering, Payload, Problems, Request, Scope, Settings, emit, parse, tekton::Object};
+use flows::{
+    Emitted, Format, Lowering, Payload, Problems, Request, Scope, Settings, emit, parse,
+    tekton::Object,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -23,8 +26,13 @@ pub(crate) struct Case {
 
 /// The documents of a folder, in the order of their names.
 pub(crate) fn cases(folder: &str, golden: &str) -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
-    let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(folder);
+    let mut paths: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.sort();
     let documents = paths.iter().filter(|path| {
         let name = path.to_str().unwrap();
@@ -69,7 +77,10 @@ impl Case {
             scope: self.text("key").map_or(Scope::Document, Scope::Key),
             event: self.text("event").unwrap_or("one"),
             traceparent: self.text("traceparent"),
-            payload: self.text("payload").map(|text| Payload::Inline(text.as_bytes())).or(remote),
+            payload: self
+                .text("payload")
+                .map(|text| Payload::Inline(text.as_bytes()))
+                .or(remote),
         }
     }
 
@@ -98,7 +109,9 @@ fn settings() -> Settings {
 }
 
 fn emitted(case: &Case) -> Emitted {
-    let flow = case.parse().unwrap_or_else(|problems| panic!("{}: {problems}", case.name));
+    let flow = case
+        .parse()
+        .unwrap_or_else(|problems| panic!("{}: {problems}", case.name));
     let namespace = flow.namespace.clone().unwrap();
     emit(&flow, &namespace, &case.request(), &settings())
 }
@@ -106,7 +119,11 @@ fn emitted(case: &Case) -> Emitted {
 fn yaml(object: &impl Serialize) -> String {
     let text = serde_saphyr::to_string(object).unwrap();
     let read: Value = serde_saphyr::from_str(&text).unwrap();
-    assert_eq!(read, serde_json::to_value(object).unwrap(), "YAML says something else");
+    assert_eq!(
+        read,
+        serde_json::to_value(object).unwrap(),
+        "YAML says something else"
+    );
     text
 }
 
@@ -119,8 +136,10 @@ fn documents_become_objects() {
             Object::Secret(secret) => yaml(secret),
             Object::Pipeline(pipeline) => yaml(pipeline),
         });
-        let objects: Vec<_> =
-            latest.chain([yaml(&run.object)]).chain(run.copies.iter().map(yaml)).collect();
+        let objects: Vec<_> = latest
+            .chain([yaml(&run.object)])
+            .chain(run.copies.iter().map(yaml))
+            .collect();
         case.check(&objects.join("---\n"));
     }
 }
@@ -129,8 +148,15 @@ fn documents_become_objects() {
 pub(crate) fn report(source: &[u8], problems: &Problems) -> String {
     let source = String::from_utf8_lossy(source);
     let line = |problem: &flows::Problem| {
-        let position = problem.position(&source).map_or("-".to_owned(), |position| position.to_string());
-        format!("{position} {} [{}]\n    {}\n", problem.at, problem.kind.slug(), problem.kind)
+        let position = problem
+            .position(&source)
+            .map_or("-".to_owned(), |position| position.to_string());
+        format!(
+            "{position} {} [{}]\n    {}\n",
+            problem.at,
+            problem.kind.slug(),
+            problem.kind
+        )
     };
     problems.iter().map(line).collect()
 }
@@ -148,12 +174,20 @@ fn wrong_documents_become_reports() {
 #[test]
 fn every_expectation_has_a_case() {
     for (folder, golden) in [("artisan/ok", "yaml"), ("artisan/err", "txt")] {
-        let names: Vec<_> = cases(folder, golden).into_iter().map(|case| case.name).collect();
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
+        let names: Vec<_> = cases(folder, golden)
+            .into_iter()
+            .map(|case| case.name)
+            .collect();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests")
+            .join(folder);
         for entry in fs::read_dir(folder).unwrap() {
             let file = entry.unwrap().file_name().into_string().unwrap();
             let name = file.split('.').next().unwrap();
-            assert!(names.iter().any(|known| known == name), "{file} belongs to no document");
+            assert!(
+                names.iter().any(|known| known == name),
+                "{file} belongs to no document"
+            );
         }
     }
 }
@@ -163,8 +197,15 @@ fn the_same_document_gives_the_same_bytes() {
     for case in cases("artisan/ok", "yaml") {
         let bytes = |emitted: Emitted| -> Vec<Vec<u8>> {
             let latest = emitted.latest.iter().map(Object::to_json);
-            let copies = emitted.run.copies.iter().map(flows::tekton::Secret::to_json);
-            latest.chain([emitted.run.object.to_json()]).chain(copies).collect()
+            let copies = emitted
+                .run
+                .copies
+                .iter()
+                .map(flows::tekton::Secret::to_json);
+            latest
+                .chain([emitted.run.object.to_json()])
+                .chain(copies)
+                .collect()
         };
         assert_eq!(bytes(emitted(&case)), bytes(emitted(&case)));
     }

@@ -7,14 +7,20 @@ fn problems(text: &[u8]) -> Problems {
 }
 
 fn slugs(text: &[u8]) -> Vec<&'static str> {
-    problems(text).iter().map(|problem| problem.kind.slug()).collect()
+    problems(text)
+        .iter()
+        .map(|problem| problem.kind.slug())
+        .collect()
 }
 
 #[test]
 fn depth_is_read_without_a_stack() {
     let deep = |inner: &str| [&"[".repeat(100_000), inner, &"]".repeat(100_000)].concat();
     assert_eq!(slugs(deep("").as_bytes())[..1], ["wrong-type"]);
-    let unknown = format!(r#"{{"name":"a","zzz":{},"labels":{{"namespace":"b"}}}}"#, deep("1"));
+    let unknown = format!(
+        r#"{{"name":"a","zzz":{},"labels":{{"namespace":"b"}}}}"#,
+        deep("1")
+    );
     assert_eq!(slugs(unknown.as_bytes()), ["missing-steps"]);
     let open = "[".repeat(100_000);
     assert_eq!(slugs(open.as_bytes()), ["json-syntax"]);
@@ -22,7 +28,10 @@ fn depth_is_read_without_a_stack() {
 
 #[test]
 fn null_is_an_empty_flow() {
-    assert_eq!(slugs(b"null"), ["missing-name", "missing-namespace", "missing-steps"]);
+    assert_eq!(
+        slugs(b"null"),
+        ["missing-name", "missing-namespace", "missing-steps"]
+    );
     let empty = artisan::read(b"null").unwrap();
     assert_eq!(
         empty.redacted().to_string().to_lowercase(),
@@ -42,7 +51,9 @@ fn a_mark_in_front_is_passed_over() {
 #[test]
 fn thousands_of_problems_are_counted() {
     let steps = vec!["null"; 5000].join(",");
-    let slugs = slugs(format!(r#"{{"name":"a","labels":{{"namespace":"b"}},"steps":[{steps}]}}"#).as_bytes());
+    let slugs = slugs(
+        format!(r#"{{"name":"a","labels":{{"namespace":"b"}},"steps":[{steps}]}}"#).as_bytes(),
+    );
     assert_eq!(slugs.len(), 101);
     assert_eq!(slugs.last(), Some(&"more-problems"));
 }
@@ -60,7 +71,10 @@ fn a_report_never_repeats_a_secret() {
                 "file": [{"path": "x/y", "content": 421421}]}}
         ]}"#;
     let report = problems(text).to_string();
-    assert!(!report.contains("hunter2") && !report.contains("421421"), "{report}");
+    assert!(
+        !report.contains("hunter2") && !report.contains("421421"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -72,8 +86,18 @@ fn secrets_too_large_for_a_secret_are_refused_before_anything_is_written() {
             value.get(..200_000).unwrap_or_default()
         )
     };
-    assert_eq!(slugs(document(&"x".repeat(1024 * 1024 + 1)).as_bytes()), ["value-too-long", "data-too-large"]);
-    assert!(parse(Format::Artisan, document(&"x".repeat(100_000)).as_bytes(), &Lowering::default()).is_ok());
+    assert_eq!(
+        slugs(document(&"x".repeat(1024 * 1024 + 1)).as_bytes()),
+        ["value-too-long", "data-too-large"]
+    );
+    assert!(
+        parse(
+            Format::Artisan,
+            document(&"x".repeat(100_000)).as_bytes(),
+            &Lowering::default()
+        )
+        .is_ok()
+    );
 }
 
 #[test]
@@ -85,7 +109,10 @@ fn what_people_read_holds_known_fields_and_no_secrets() {
             "key": [{"Name": "K", "Private": true, "value": "hunter2", "path": "/"}],
             "file": [{"Path": "p", "Content": "shown"}], "var": []}}]}"#;
     let redacted = artisan::read(text).unwrap().redacted();
-    assert!(!redacted.to_string().contains("hunter2") && !redacted.to_string().contains("zzz"), "{redacted}");
+    assert!(
+        !redacted.to_string().contains("hunter2") && !redacted.to_string().contains("zzz"),
+        "{redacted}"
+    );
     for (pointer, expected) in [
         ("/Name", "a"),
         ("/git/git_uri", "https://*****@h/x"),
@@ -96,7 +123,11 @@ fn what_people_read_holds_known_fields_and_no_secrets() {
         ("/steps/0/input/key/0/Name", "K"),
         ("/steps/0/input/file/0/Content", "shown"),
     ] {
-        assert_eq!(redacted.pointer(pointer).and_then(|value| value.as_str()), Some(expected), "{pointer}");
+        assert_eq!(
+            redacted.pointer(pointer).and_then(|value| value.as_str()),
+            Some(expected),
+            "{pointer}"
+        );
     }
     // It can be read again, and says the same.
     let again = artisan::read(redacted.to_string().as_bytes()).unwrap();

@@ -1,6 +1,8 @@
 //! Where a run differs from the latest content: names, payloads, digests.
 
-use flows::{Emitted, Format, Label, Lowering, Payload, Request, Scope, Settings, emit, label, parse};
+use flows::{
+    Emitted, Format, Label, Lowering, Payload, Request, Scope, Settings, emit, label, parse,
+};
 use serde_json::Value;
 
 const DOCUMENT: &str = r#"{"name": "Shop CI", "labels": {"namespace": "blue"}, "steps": [
@@ -8,7 +10,12 @@ const DOCUMENT: &str = r#"{"name": "Shop CI", "labels": {"namespace": "blue"}, "
 
 fn emitted(document: &str, change: impl FnOnce(&mut Request<'_>)) -> Emitted {
     let flow = parse(Format::Artisan, document.as_bytes(), &Lowering::default()).unwrap();
-    let mut request = Request { scope: Scope::Document, event: "one", traceparent: None, payload: None };
+    let mut request = Request {
+        scope: Scope::Document,
+        event: "one",
+        traceparent: None,
+        payload: None,
+    };
     change(&mut request);
     let namespace: Label = "blue".parse().unwrap();
     emit(&flow, &namespace, &request, &Settings::default())
@@ -25,14 +32,24 @@ fn the_same_event_gives_the_same_run_though_the_stored_flow_was_renamed() {
     let other = emitted(&DOCUMENT.replace("Shop CI", "Renamed"), key);
     assert_eq!(one.run.name, other.run.name);
     assert!(one.run.name.as_str().starts_with("shop-ci-pr-"));
-    assert_ne!(annotation(&one, label::SNAPSHOT), annotation(&other, label::SNAPSHOT));
+    assert_ne!(
+        annotation(&one, label::SNAPSHOT),
+        annotation(&other, label::SNAPSHOT)
+    );
 }
 
 #[test]
 fn equal_events_of_different_addressees_give_different_runs() {
-    let scopes = [Scope::Document, Scope::Key("Shop CI"), Scope::Key("ART_FLOW_Shop CI"), Scope::Name("Shop CI")];
-    let names: std::collections::BTreeSet<_> =
-        scopes.iter().map(|scope| emitted(DOCUMENT, |request| request.scope = *scope).run.name).collect();
+    let scopes = [
+        Scope::Document,
+        Scope::Key("Shop CI"),
+        Scope::Key("ART_FLOW_Shop CI"),
+        Scope::Name("Shop CI"),
+    ];
+    let names: std::collections::BTreeSet<_> = scopes
+        .iter()
+        .map(|scope| emitted(DOCUMENT, |request| request.scope = *scope).run.name)
+        .collect();
     assert_eq!(names.len(), scopes.len());
 }
 
@@ -44,7 +61,10 @@ fn a_payload_and_a_trace_are_not_part_of_a_name() {
         request.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     });
     assert_eq!(plain.run.name, other.run.name);
-    assert_ne!(annotation(&plain, label::SNAPSHOT), annotation(&other, label::SNAPSHOT));
+    assert_ne!(
+        annotation(&plain, label::SNAPSHOT),
+        annotation(&other, label::SNAPSHOT)
+    );
     assert_eq!(
         annotation(&other, label::SPAN_CONTEXT),
         r#"{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}"#
@@ -55,11 +75,29 @@ fn a_payload_and_a_trace_are_not_part_of_a_name() {
 #[test]
 fn a_url_that_is_signed_anew_is_the_same_payload() {
     let remote = |url, digest| {
-        emitted(DOCUMENT, |request| request.payload = Some(Payload::Remote { url, digest, size: 7 }))
+        emitted(DOCUMENT, |request| {
+            request.payload = Some(Payload::Remote {
+                url,
+                digest,
+                size: 7,
+            })
+        })
     };
     let one = remote("https://h/o?signature=1", "sha256:00");
-    assert_eq!(annotation(&one, label::SNAPSHOT), annotation(&remote("https://h/o?signature=2", "sha256:00"), label::SNAPSHOT));
-    assert_ne!(annotation(&one, label::SNAPSHOT), annotation(&remote("https://h/o?signature=1", "sha256:01"), label::SNAPSHOT));
+    assert_eq!(
+        annotation(&one, label::SNAPSHOT),
+        annotation(
+            &remote("https://h/o?signature=2", "sha256:00"),
+            label::SNAPSHOT
+        )
+    );
+    assert_ne!(
+        annotation(&one, label::SNAPSHOT),
+        annotation(
+            &remote("https://h/o?signature=1", "sha256:01"),
+            label::SNAPSHOT
+        )
+    );
 }
 
 #[test]
