@@ -27,7 +27,6 @@ fn binary(request: RequestBuilder, id: &str, data: impl Into<reqwest::Body>) -> 
         .header("ce-id", id)
         .header("ce-source", SOURCE)
         .header("ce-type", "dev.hookrun.test")
-        .header("content-type", "application/json")
         .body(data)
 }
 

@@ -19,7 +19,7 @@ const KUSTOMIZATIONS: [&str; 6] = ["knative", "knative/events", "knative/namespa
 #[must_use]
 pub fn cases() -> Vec<Case> {
     vec![
-        case("manifests_are_all_named_by_a_kustomization_and_render", async |cluster| {
+        case("manifests::manifests_are_all_named_by_a_kustomization_and_render", async |cluster| {
             let mut rendered = BTreeSet::new();
             for folder in KUSTOMIZATIONS {
                 for object in render(&cluster, folder)? {
@@ -34,7 +34,7 @@ pub fn cases() -> Vec<Case> {
             }
             Ok(())
         }),
-        case("manifests_call_the_executable_as_it_wants_to_be_called", async |cluster| {
+        case("manifests::manifests_call_the_executable_as_it_wants_to_be_called", async |cluster| {
             let mut seen = 0;
             for folder in KUSTOMIZATIONS {
                 for object in render(&cluster, folder)? {
@@ -48,7 +48,7 @@ pub fn cases() -> Vec<Case> {
             ensure!(seen == 3, "{seen} containers");
             Ok(())
         }),
-        case("manifests_run_it_with_the_least_that_it_needs", async |cluster| {
+        case("manifests::manifests_run_it_with_the_least_that_it_needs", async |cluster| {
             for folder in KUSTOMIZATIONS {
                 for object in render(&cluster, folder)? {
                     let Some(pod) = pod(&object) else { continue };
@@ -69,7 +69,7 @@ pub fn cases() -> Vec<Case> {
             }
             Ok(())
         }),
-        case("manifests_that_a_cluster_without_knative_knows_are_admitted", async |cluster| {
+        case("manifests::manifests_that_a_cluster_without_knative_knows_are_admitted", async |cluster| {
             let namespace = cluster.namespace("manifests").await?;
             for folder in KUSTOMIZATIONS {
                 for mut object in render(&cluster, folder)? {
@@ -93,7 +93,7 @@ pub fn cases() -> Vec<Case> {
             }
             Ok(())
         }),
-        case("manifests_bind_the_role_to_the_account_that_the_service_uses", async |cluster| {
+        case("manifests::manifests_bind_the_role_to_the_account_that_the_service_uses", async |cluster| {
             let service = render(&cluster, "knative")?;
             let service = service.iter().find(|object| object["kind"] == "Service").context("a Service")?;
             let account = &pod(service).context("a pod")?["serviceAccountName"];
@@ -105,7 +105,7 @@ pub fn cases() -> Vec<Case> {
             }
             Ok(())
         }),
-        case("manifests_of_the_domain_point_at_the_service", async |cluster| {
+        case("manifests::manifests_of_the_domain_point_at_the_service", async |cluster| {
             let mapping = render(&cluster, "kourier")?.remove(0);
             let service = render(&cluster, "knative")?;
             let service = service.iter().find(|object| object["kind"] == "Service").context("a Service")?;
@@ -113,7 +113,7 @@ pub fn cases() -> Vec<Case> {
             ensure!(mapping["metadata"]["namespace"] == service["metadata"]["namespace"], "{mapping:#}");
             Ok(())
         }),
-        case("image_is_nothing_but_the_executable_and_certificates", async |_| {
+        case("manifests::image_is_nothing_but_the_executable_and_certificates", async |_| {
             let dockerfile = fs::read_to_string(repository().join("Dockerfile"))?;
             let last = dockerfile.split("\nFROM ").last().unwrap_or_default();
             let lines: Vec<&str> = last.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();

@@ -23,7 +23,7 @@ const ROLE: &str = "knative/namespace/role.yaml";
 #[must_use]
 pub fn cases() -> Vec<Case> {
     vec![
-        case("rights_of_the_function_are_the_committed_ones", async |cluster| {
+        case("rbac::rights_of_the_function_are_the_committed_ones", async |cluster| {
             let path = repository().join("tests/rbac/hookrun-flow.txt");
             let namespace = cluster.namespace("rights").await?;
             let account = cluster.account("hookrun-flow").await?;
@@ -43,7 +43,7 @@ pub fn cases() -> Vec<Case> {
             ensure!(own == common, "{own:#?}");
             Ok(())
         }),
-        case("rights_of_the_function_are_all_needed", async |cluster| {
+        case("rbac::rights_of_the_function_are_all_needed", async |cluster| {
             let all = grants()?;
             tour(&cluster, &all).await.context("with all rights")?;
             let tours = all.iter().map(|right| {
@@ -135,7 +135,6 @@ async fn tour(cluster: &Cluster, rights: &[Right]) -> Result<()> {
         .run_in(&namespace)
         .account(&account)
         .through(&faults)
-        .env("HOOKRUN_API_DEADLINE", "1")
         .start()
         .await?;
     let objects = Objects::of(cluster.admin(), &namespace);
@@ -149,13 +148,12 @@ async fn tour(cluster: &Cluster, rights: &[Right]) -> Result<()> {
     scene.post_as("2", &scene.secret_flow("new", "one")).await?.run()?;
     ask(scene.function.post(&scene.name("scan"))).await?.run()?;
     // A run that was begun with other content is replaced, and so are the copies that it owned.
-    let failure = Action::Answer(http::StatusCode::INTERNAL_SERVER_ERROR, None);
-    faults.add(Rule::of("/pipelineruns/", failure).method(Method::PATCH));
+    let failure = Action::Answer(http::StatusCode::INTERNAL_SERVER_ERROR, Some(60));
+    faults.add(Rule::of("/pipelineruns/", failure.clone()).method(Method::PATCH));
     scene.post_as("3", &flow("two")).await?.refused(503, "")?;
     faults.heal();
     scene.post_as("3", &flow("three")).await?.run()?;
     // A copy that belongs to nobody is in the way.
-    let failure = Action::Answer(http::StatusCode::INTERNAL_SERVER_ERROR, None);
     faults.add(Rule::of("/secrets", failure).method(Method::POST));
     scene.post_as("4", &flow("four")).await?.refused(503, "")?;
     faults.heal();

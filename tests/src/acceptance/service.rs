@@ -99,7 +99,7 @@ pub(super) fn cases() -> Vec<Case> {
                 let (status, log) = setup.start_and_end().await?;
                 ensure!(!status.success() && log.contains("OX_HTTP_PWD"), "{status}: {log}");
             }
-            let open = bare(&cluster).arg("--allow-anonymous").start().await?;
+            let open = bare(&cluster).arg("--insecure-no-password").start().await?;
             ensure!(ask(open.anonymous(Method::GET, "/")).await?.text == "OK");
             Ok(())
         }),

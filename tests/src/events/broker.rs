@@ -14,7 +14,7 @@ use crate::{
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case("broker_is_told_422_where_a_repeat_is_of_no_use", async |cluster| {
+        case("events::broker_is_told_422_where_a_repeat_is_of_no_use", async |cluster| {
             let onix = Onix::start().await?;
             let scene = Scene::with(&cluster, |setup, _| setup.onix(&onix)).await?;
             let elsewhere = crate::support::flow("scan", "kube-system", json!([crate::support::step("s")]));
@@ -42,11 +42,11 @@ pub(super) fn cases() -> Vec<Case> {
             }
             scene.objects.ensure_none().await
         }),
-        case("broker_is_told_503_where_a_repeat_may_help", async |cluster| {
+        case("events::broker_is_told_503_where_a_repeat_may_help", async |cluster| {
             let onix = Onix::start().await?;
             let faults = Faults::start(&cluster).await?;
             let scene = Scene::with(&cluster, |setup, _| {
-                setup.onix(&onix).through(&faults).env("HOOKRUN_API_DEADLINE", "1").env("HOOKRUN_FLOW_STORE_TIMEOUT", "1s")
+                setup.onix(&onix).through(&faults).env("HOOKRUN_FLOW_STORE_TIMEOUT", "2s")
             })
             .await?;
             onix.put("ART_FLOW_x", scene.plain_flow("x"));
@@ -57,24 +57,24 @@ pub(super) fn cases() -> Vec<Case> {
                 ensure!(answer.status == 503 && answer.text.is_empty() && !answer.header("retry-after").is_empty(), "{mode:?}: {answer:?}");
             }
             onix.behave(Mode::Normal);
-            faults.add(Rule::of("/pipelineruns", Action::Answer(StatusCode::TOO_MANY_REQUESTS, Some(7))));
+            faults.add(Rule::of("/pipelineruns", Action::Answer(StatusCode::TOO_MANY_REQUESTS, Some(60))));
             let answer = ask(post()).await?;
-            ensure!(answer.status == 503 && answer.header("retry-after") == "7", "{answer:?}");
+            ensure!(answer.status == 503 && answer.header("retry-after") == "60", "{answer:?}");
             faults.heal();
             ask(post()).await?.told_to_broker(200)?;
             ensure!(scene.objects.names("PipelineRun").await?.len() == 1);
             Ok(())
         }),
-        case("broker_s_batch_is_repeated_while_one_event_may_still_succeed", async |cluster| {
+        case("events::broker_s_batch_is_repeated_while_one_event_may_still_succeed", async |cluster| {
             let faults = Faults::start(&cluster).await?;
-            let scene = Scene::with(&cluster, |setup, _| setup.through(&faults).env("HOOKRUN_API_DEADLINE", "1")).await?;
+            let scene = Scene::with(&cluster, |setup, _| setup.through(&faults)).await?;
             let events = [
                 event("1", &scene.plain_flow("one")),
                 event("2", &json!({"name": "no flow"})),
                 event("3", &scene.plain_flow("three")),
             ];
             let post = || batch(scene.function.post("/flow"), &events);
-            faults.add(Rule::of("/tasks/one-build-task", Action::Answer(StatusCode::INTERNAL_SERVER_ERROR, None)));
+            faults.add(Rule::of("/tasks/one-build-task", Action::Answer(StatusCode::INTERNAL_SERVER_ERROR, Some(60))));
             ask(post()).await?.told_to_broker(503)?;
             faults.heal();
             // What is left is final, and the others have run.
@@ -82,7 +82,7 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(scene.objects.names("PipelineRun").await?.len() == 2);
             Ok(())
         }),
-        case("broker_is_told_422_and_a_plain_sender_409_where_a_foreign_run_has_the_name", async |cluster| {
+        case("events::broker_is_told_422_and_a_plain_sender_409_where_a_foreign_run_has_the_name", async |cluster| {
             let scene = Scene::new(&cluster).await?;
             let flow = scene.secret_flow("scan", "hunter2");
             let run = scene.post_as("1", &flow).await?.run()?.to_owned();
@@ -99,7 +99,7 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(scene.objects.names("PipelineRun").await?.len() == 2);
             Ok(())
         }),
-        case("broker_s_event_that_is_none_is_refused_for_good", async |cluster| {
+        case("events::broker_s_event_that_is_none_is_refused_for_good", async |cluster| {
             let scene = Scene::new(&cluster).await?;
             let flow = scene.plain_flow("scan");
             let post = || scene.function.post("/flow");

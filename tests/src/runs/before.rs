@@ -16,7 +16,7 @@ const ORIGINAL: &str = "artisan-runner";
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case("leftovers_of_the_artisan_runner_are_taken_over_and_removed_entries_are_gone", async |cluster| {
+        case("runs::leftovers_of_the_artisan_runner_are_taken_over_and_removed_entries_are_gone", async |cluster| {
             let scene = Scene::new(&cluster).await?;
             leave_behind(&scene.objects).await?;
             let mut flow = scene.secret_flow("scan", "new");
@@ -39,7 +39,7 @@ pub(super) fn cases() -> Vec<Case> {
             }
             Ok(())
         }),
-        case("leftovers_may_be_of_the_older_tekton_version", async |cluster| {
+        case("runs::leftovers_may_be_of_the_older_tekton_version", async |cluster| {
             let scene = Scene::new(&cluster).await?;
             let task = json!({
                 "apiVersion": "tekton.dev/v1beta1", "kind": "Task", "metadata": {"name": "scan-build-task", "namespace": scene.namespace},
@@ -53,7 +53,7 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(names(&task["spec"]["steps"]) == ["scan"] && managers(&task) == ["hookrun"], "{task:#}");
             Ok(())
         }),
-        case("what_people_changed_by_hand_in_a_flow_s_objects_is_overwritten_by_the_next_post", async |cluster| {
+        case("runs::what_people_changed_by_hand_in_a_flow_s_objects_is_overwritten_by_the_next_post", async |cluster| {
             let scene = Scene::new(&cluster).await?;
             let flow = scene.flow("scan", json!([step("scan")]));
             scene.post(&flow).await?.run()?;

@@ -16,7 +16,7 @@ use crate::{
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case("namespace_that_is_not_allowed_gets_nothing", async |cluster| {
+        case("runs::namespace_that_is_not_allowed_gets_nothing", async |cluster| {
             let onix = Onix::start().await?;
             let faults = Faults::start(&cluster).await?;
             let scene = Scene::with(&cluster, |setup, _| setup.onix(&onix).through(&faults)).await?;
@@ -36,7 +36,7 @@ pub(super) fn cases() -> Vec<Case> {
             Objects::of(cluster.admin(), &other).ensure_none().await?;
             scene.objects.ensure_none().await
         }),
-        case("namespace_that_cannot_exist_is_a_bad_request", async |cluster| {
+        case("runs::namespace_that_cannot_exist_is_a_bad_request", async |cluster| {
             let scene = Scene::new(&cluster).await?;
             for namespace in ["Team%20Blue", "-", &"x".repeat(64), "%C3%A4"] {
                 let answer = ask(scene.function.post(&format!("/flow/name/x/ns/{namespace}"))).await?;
@@ -44,7 +44,7 @@ pub(super) fn cases() -> Vec<Case> {
             }
             Ok(())
         }),
-        case("namespace_that_is_allowed_but_grants_no_rights_is_forbidden_by_the_cluster", async |cluster| {
+        case("runs::namespace_that_is_allowed_but_grants_no_rights_is_forbidden_by_the_cluster", async |cluster| {
             let other = cluster.namespace("rightless").await?;
             let scene = Scene::with(&cluster, |setup, namespace| {
                 setup.env("HOOKRUN_NAMESPACES", &format!("{namespace},{other}"))
@@ -54,7 +54,7 @@ pub(super) fn cases() -> Vec<Case> {
             answer.refused(403, "cannot apply kubernetes resources: ")?;
             Objects::of(cluster.admin(), &other).ensure_none().await
         }),
-        case("privileged_steps_run_only_where_configuration_allows_the_namespace", async |cluster| {
+        case("runs::privileged_steps_run_only_where_configuration_allows_the_namespace", async |cluster| {
             let mut root = step("root");
             root["privileged"] = json!(true);
             let refusing = Scene::new(&cluster).await?;
@@ -67,7 +67,7 @@ pub(super) fn cases() -> Vec<Case> {
             allowing.post(&allowing.flow("x", json!([root]))).await?.run()?;
             Ok(())
         }),
-        case("privileged_steps_of_a_stored_pipeline_are_refused_by_name_too", async |cluster| {
+        case("runs::privileged_steps_of_a_stored_pipeline_are_refused_by_name_too", async |cluster| {
             let scene = Scene::new(&cluster).await?;
             let contexts = [
                 json!({"privileged": true}),
@@ -96,7 +96,7 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(scene.objects.names("PipelineRun").await?.is_empty());
             Ok(())
         }),
-        case("credentials_in_mounted_files_change_without_a_restart", async |cluster| {
+        case("runs::credentials_in_mounted_files_change_without_a_restart", async |cluster| {
             let folder = cluster.folder().join("credentials");
             let write = |password: &str| {
                 // As a mounted Secret does: everything new at once, by one rename.

@@ -18,7 +18,7 @@ use crate::{
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case("run_of_each_of_several_events_at_once_has_its_own_payload_and_secrets", async |cluster| {
+        case("runs::run_of_each_of_several_events_at_once_has_its_own_payload_and_secrets", async |cluster| {
             let onix = Onix::start().await?;
             let scene = Scene::with(&cluster, |setup, _| setup.onix(&onix)).await?;
             let scene = &scene;
@@ -45,7 +45,7 @@ pub(super) fn cases() -> Vec<Case> {
             }
             Ok(())
         }),
-        case("run_takes_its_secrets_along_when_it_is_deleted", async |cluster| {
+        case("runs::run_takes_its_secrets_along_when_it_is_deleted", async |cluster| {
             let onix = Onix::start().await?;
             let scene = Scene::with(&cluster, |setup, _| setup.onix(&onix)).await?;
             onix.put("ART_FLOW_x", scene.secret_flow("x", "hunter2"));
@@ -76,7 +76,7 @@ pub(super) fn cases() -> Vec<Case> {
             })
             .await
         }),
-        case("run_by_name_embeds_what_the_cluster_holds_and_owns_copies_of_it", async |cluster| {
+        case("runs::run_by_name_embeds_what_the_cluster_holds_and_owns_copies_of_it", async |cluster| {
             let scene = Scene::new(&cluster).await?;
             let mut flow = scene.secret_flow("shop-ci", "first");
             flow["steps"][0]["input"]["file"] = json!([{"path": "list.txt", "content": "one"}]);
@@ -96,7 +96,7 @@ pub(super) fn cases() -> Vec<Case> {
             }
             Ok(())
         }),
-        case("run_by_name_of_a_pipeline_that_people_wrote_keeps_what_we_do_not_know", async |cluster| {
+        case("runs::run_by_name_of_a_pipeline_that_people_wrote_keeps_what_we_do_not_know", async |cluster| {
             let scene = Scene::new(&cluster).await?;
             scene.objects.create(&json!({
                 "apiVersion": "tekton.dev/v1", "kind": "Task", "metadata": {"name": "lint"},
@@ -123,7 +123,7 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(named(tasks, "two")["params"][0]["value"] == "$(tasks.one.results.count)", "{run:#}");
             Ok(())
         }),
-        case("run_and_everything_of_its_flow_are_found_by_one_label", async |cluster| {
+        case("runs::run_and_everything_of_its_flow_are_found_by_one_label", async |cluster| {
             let onix = Onix::start().await?;
             let scene = Scene::with(&cluster, |setup, _| setup.onix(&onix)).await?;
             onix.put("ART_FLOW_scan", scene.secret_flow("Nightly Scan", "hunter2"));
@@ -153,7 +153,7 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(found == expected, "{found:#?}");
             Ok(())
         }),
-        case("run_continues_the_trace_of_its_event", async |cluster| {
+        case("runs::run_continues_the_trace_of_its_event", async |cluster| {
             let scene = Scene::new(&cluster).await?;
             let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
             let request = scene.function.post("/flow").header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));

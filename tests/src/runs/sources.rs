@@ -17,7 +17,7 @@ const BEGINNING: &str = "cannot retrieve Artisan Flow specification from Onix: "
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case("onix_in_every_mood_gets_a_status_and_a_text_that_says_what_to_do", async |cluster| {
+        case("runs::onix_in_every_mood_gets_a_status_and_a_text_that_says_what_to_do", async |cluster| {
             let onix = Onix::start().await?;
             let scene = Scene::with(&cluster, |setup, _| setup.onix(&onix).env("HOOKRUN_FLOW_STORE_TIMEOUT", "1s")).await?;
             onix.put("ART_FLOW_x", scene.plain_flow("x"));
@@ -55,7 +55,7 @@ pub(super) fn cases() -> Vec<Case> {
             ask(scene.function.post(&scene.key("ART_FLOW_x"))).await?.run()?;
             Ok(())
         }),
-        case("onix_is_asked_once_with_its_credentials_and_an_escaped_key", async |cluster| {
+        case("runs::onix_is_asked_once_with_its_credentials_and_an_escaped_key", async |cluster| {
             let onix = Onix::start().await?;
             let scene = Scene::with(&cluster, |setup, _| setup.onix(&onix)).await?;
             onix.put("a%3Fb%23c", scene.plain_flow("x"));
@@ -67,7 +67,7 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(!calls[0].headers.contains_key("idempotency-key"), "{calls:?}");
             Ok(())
         }),
-        case("onix_behind_tls_needs_its_authority_configured", async |cluster| {
+        case("runs::onix_behind_tls_needs_its_authority_configured", async |cluster| {
             let onix = Onix::start_tls(&cluster).await?;
             let ca = cluster.folder().join("pki/ca.crt").display().to_string();
             let trusting = Scene::with(&cluster, |setup, _| setup.onix(&onix).env("HOOKRUN_FLOW_STORE_CA", &ca)).await?;
@@ -81,7 +81,7 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(onix.calls().len() == 1);
             strange.objects.ensure_none().await
         }),
-        case("flows_in_a_folder_run_by_key", async |cluster| {
+        case("runs::flows_in_a_folder_run_by_key", async |cluster| {
             let folder = cluster.folder().join("flows");
             fs::create_dir_all(&folder)?;
             let scene = Scene::with(&cluster, |setup, _| {
@@ -104,7 +104,7 @@ pub(super) fn cases() -> Vec<Case> {
             ensure!(scene.objects.names("PipelineRun").await?.len() == 2);
             Ok(())
         }),
-        case("flows_in_config_maps_and_secrets_of_the_cluster_run_by_key", async |cluster| {
+        case("runs::flows_in_config_maps_and_secrets_of_the_cluster_run_by_key", async |cluster| {
             let store = cluster.namespace("store").await?;
             let account = cluster.account("hookrun-flow").await?;
             let namespace = cluster.namespace("flows").await?;

@@ -175,7 +175,7 @@ impl Objects {
         let plural = format!("{}s", kind.to_lowercase());
         let group = match kind {
             "Task" | "Pipeline" | "PipelineRun" | "TaskRun" => "apis/tekton.dev/v1",
-            "Secret" | "ConfigMap" | "ServiceAccount" => "api/v1",
+            "Secret" | "ConfigMap" | "ServiceAccount" | "Pod" => "api/v1",
             _ => bail!("where is kind {kind:?}?"),
         };
         let path = format!("/{group}/namespaces/{}/{plural}/{name}", self.namespace);
