@@ -109,7 +109,7 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// Packages that are not part of the product.
-const CHORES: &[&str] = &["control-plane", "system-tests", "xtask"];
+const CHORES: &[&str] = &["bare-server", "bench", "control-plane", "system-tests", "xtask"];
 
 /// All packages of the workspace.
 pub(crate) fn packages() -> Result<BTreeSet<String>> {
