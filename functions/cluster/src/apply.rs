@@ -26,6 +26,9 @@ pub(crate) const GROUP: &str = "tekton.dev";
 /// The field manager of the original Artisan runner.
 const PREDECESSOR: &str = "artisan-runner";
 
+/// How often an object is applied when others write it at the same time; each conflict is the success of another one.
+const TRIES: usize = 4;
+
 /// What is read of an applied object: enough to see whether anything is left in it that is not ours.
 #[derive(Deserialize)]
 struct Applied {
@@ -39,13 +42,7 @@ struct Applied {
 struct AppliedMetadata {
     resource_version: String,
     #[serde(default)]
-    managed_fields: Vec<Manager>,
-}
-
-#[derive(Deserialize)]
-struct Manager {
-    #[serde(default)]
-    manager: String,
+    managed_fields: Vec<Value>,
 }
 
 impl Cluster {
@@ -55,13 +52,13 @@ impl Cluster {
     /// # Errors
     /// A [`Fault`]; the object is then as it was before.
     pub async fn apply(&self, object: &Object) -> Result<(), Fault> {
-        for _ in 0..2 {
-            let applied = self.apply_once(object).await?;
-            if !has_leftovers(&applied, object) {
-                return Ok(());
-            }
-            match self.replace(object, &applied).await {
-                // Somebody wrote in between: look again, once; a second conflict is worth an answer.
+        for _ in 0..TRIES {
+            let done = match self.apply_once(object).await {
+                Ok(applied) if has_leftovers(&applied, object) => self.replace(object, &applied).await,
+                applied => applied.map(drop),
+            };
+            match done {
+                // Somebody wrote in between. By force there are no conflicts of owners, so that is all it can mean.
                 Err(fault) if fault.kind == Kind::Conflict => {}
                 done => return done,
             }
@@ -93,8 +90,10 @@ impl Cluster {
             .map_err(|error| Fault::new(Kind::Refused, &doing, error.to_string()))?;
         json["metadata"]["resourceVersion"] =
             Value::from(applied.metadata.resource_version.as_str());
-        // One empty entry resets the record of managers (Kubernetes: Server-Side Apply, "Clearing managedFields").
-        json["metadata"]["managedFields"] = serde_json::json!([{}]);
+        // Our own record stays, the others' ends here. Without any record, the next apply would find the fields owned by
+        // a manager `before-first-apply`, and what later leaves the flow would stay in the object.
+        let ours = applied.metadata.managed_fields.iter();
+        json["metadata"]["managedFields"] = ours.filter(|entry| manager(entry) == FIELD_MANAGER).cloned().collect();
         let bytes = json.to_string().into_bytes();
         let uri = format!("{}?fieldManager={FIELD_MANAGER}", uri(object));
         let _: serde::de::IgnoredAny = self
@@ -123,8 +122,13 @@ fn has_leftovers(applied: &Applied, object: &Object) -> bool {
         .metadata
         .managed_fields
         .iter()
-        .any(|entry| entry.manager == PREDECESSOR)
+        .any(|entry| manager(entry) == PREDECESSOR)
         || !applied.data.keys().all(is_ours)
+}
+
+/// Whom an entry of `managedFields` is about.
+fn manager(entry: &Value) -> &str {
+    entry["manager"].as_str().unwrap_or_default()
 }
 
 /// Where the object lives.
