@@ -21,7 +21,7 @@ struct State {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+enum Phase {
     /// Opened, without a complete request yet.
     Fresh(Instant),
     /// Between two requests.
@@ -82,8 +82,14 @@ impl Clock {
         self.with(|state| state.header_time = state.header_time.min(Duration::from_secs(1)));
     }
 
-    pub(super) fn phase(&self) -> Phase {
-        self.with(|state| state.phase)
+    /// Whether some of a request has come, but not all of its head.
+    pub(super) fn is_mid_head(&self) -> bool {
+        self.with(|state| matches!(state.phase, Phase::Fresh(_) | Phase::Head(_)))
+    }
+
+    /// Whether a connection is between two requests, with nothing left to write.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.with(|state| matches!(state.phase, Phase::Idle(_)) && state.stalled.is_none())
     }
 
     /// When to give up, as it stands now.

@@ -11,12 +11,13 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Stage;
-use super::clock::{Busy, Clock, Phase};
+use super::clock::{Busy, Clock};
 use super::wire::{Protocol, Wire};
 use crate::body::BoxError;
 use crate::{Body, Shell};
@@ -40,7 +41,7 @@ pub(super) async fn run(stream: TcpStream, shell: Shell, mut stage: watch::Recei
     let mut wire = Wire::new(stream, clock.clone());
     match protocol(&mut wire, &clock, &mut stage).await {
         Some(Protocol::Http1) => http1(wire, shell, clock, stage).await,
-        Some(Protocol::Http2) => http2(wire, shell, clock, stage).await,
+        Some(Protocol::Http2) => Box::pin(http2(wire, shell, clock, stage)).await,
         None => {}
     }
 }
@@ -78,7 +79,32 @@ fn hurry(stage: &watch::Receiver<Stage>, clock: &Clock) {
     }
 }
 
-async fn http1(wire: Wire, shell: Shell, clock: Clock, stage: watch::Receiver<Stage>) {
+async fn http1(mut wire: Wire, shell: Shell, clock: Clock, mut stage: watch::Receiver<Stage>) {
+    loop {
+        match awake(wire, &shell, &clock, stage.clone()).await {
+            Some(asleep) => wire = asleep,
+            None => return,
+        }
+        // Between requests: without the buffers of HTTP a connection costs next to nothing, so thousands may wait
+        // here. To make the buffers again takes a microsecond of the next request.
+        let patience = clock.deadline().unwrap_or_else(Instant::now);
+        tokio::select! {
+            biased;
+            stirs = wire.stirs() => if stirs.is_err() { return },
+            () = tokio::time::sleep_until(patience) => return,
+            // Whether to drain or to end: nothing is in flight here.
+            _ = stage.wait_for(|stage| *stage != Stage::Serving) => return,
+        }
+    }
+}
+
+/// Serves until the connection ends, or has nothing to do; then the bare socket comes back.
+async fn awake(
+    wire: Wire,
+    shell: &Shell,
+    clock: &Clock,
+    stage: watch::Receiver<Stage>,
+) -> Option<Wire> {
     let limits = shell.limits();
     let mut builder = http1::Builder::new();
     builder
@@ -86,29 +112,27 @@ async fn http1(wire: Wire, shell: Shell, clock: Clock, stage: watch::Receiver<St
         .header_read_timeout(None)
         .timer(TokioTimer::new())
         .max_headers(limits.header_count)
-        .max_buf_size(limits.header_bytes)
-        .pipeline_flush(false);
-    let answers = clock.clone();
-    // Boxed, because this way of polling, which gives the socket back, wants nothing pinned.
-    let service =
-        service_fn(move |request| Box::pin(answer(request, shell.clone(), answers.begin())));
-    let mut connection = builder.serve_connection(TokioIo::new(wire), service);
-    let poll = |connection: &mut http1::Connection<_, _>, cx: &mut Context<'_>| {
-        connection.poll_without_shutdown(cx)
-    };
-    let stop = |connection: &mut http1::Connection<_, _>| Pin::new(connection).graceful_shutdown();
-    let end = drive(&mut connection, poll, stop, &clock, stage).await;
-    let wire = connection.into_parts().io.into_inner();
+        .max_buf_size(limits.header_bytes);
+    let (answers, shell) = (clock.clone(), shell.clone());
+    let service = service_fn(move |request| answer(request, shell.clone(), answers.begin()));
+    // On the heap, so that the task of a connection is small while this is not needed.
+    let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));
+    let end = drive(connection.as_mut(), clock, stage, true).await;
+    let http1::Parts { io, read_buf, .. } = connection.into_parts();
+    let mut wire = io.into_inner();
     match end {
+        End::Asleep => {
+            wire.unread(read_buf);
+            return Some(wire);
+        }
         End::Closed => wire.linger().await,
-        End::Expired
-            if matches!(clock.phase(), Phase::Fresh(_) | Phase::Head(_)) && wire.heard() =>
-        {
+        End::Expired if clock.is_mid_head() => {
             wire.say(TOO_LATE);
             wire.linger().await;
         }
         End::Expired | End::Over => {}
     }
+    None
 }
 
 async fn http2(wire: Wire, shell: Shell, clock: Clock, stage: watch::Receiver<Stage>) {
@@ -127,19 +151,15 @@ async fn http2(wire: Wire, shell: Shell, clock: Clock, stage: watch::Receiver<St
         .keep_alive_timeout(PING_TIMEOUT);
     let answers = clock.clone();
     let service = service_fn(move |request| answer(request, shell.clone(), answers.begin()));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(wire), service));
-    let poll = |connection: &mut Pin<&mut http2::Connection<_, _, _>>, cx: &mut Context<'_>| {
-        connection.as_mut().poll(cx)
-    };
-    let stop = |connection: &mut Pin<&mut http2::Connection<_, _, _>>| {
-        connection.as_mut().graceful_shutdown()
-    };
-    drive(&mut connection, poll, stop, &clock, stage).await;
+    let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));
+    drive(connection.as_mut(), &clock, stage, false).await;
 }
 
 enum End {
     /// Both sides are done, or one of them broke off.
     Closed,
+    /// Nothing is to be done.
+    Asleep,
     /// The clock ran out.
     Expired,
     /// The process ends.
@@ -149,36 +169,43 @@ enum End {
 /// Lets a connection work until it ends, its clock runs out, or the process ends.
 async fn drive<C>(
     connection: &mut C,
-    mut poll: impl FnMut(&mut C, &mut Context<'_>) -> Poll<hyper::Result<()>>,
-    mut stop: impl FnMut(&mut C),
     clock: &Clock,
     mut stage: watch::Receiver<Stage>,
-) -> End {
+    naps: bool,
+) -> End
+where
+    C: GracefulConnection<Error = hyper::Error> + Unpin,
+{
     let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut draining = *stage.borrow_and_update() != Stage::Serving;
     let mut stopped = false;
     loop {
-        if !stopped && *stage.borrow_and_update() != Stage::Serving {
-            stop(connection);
-            clock.hurry();
-            stopped = true;
-        }
         let working = poll_fn(|cx| {
-            if let Poll::Ready(result) = poll(connection, cx) {
+            // A head that has begun to come is waited for, since its sender cannot know that it is late.
+            if draining && !stopped && !clock.is_mid_head() {
+                Pin::new(&mut *connection).graceful_shutdown();
+                stopped = true;
+            }
+            if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
                 if let Err(error) = result {
                     tracing::debug!(%error, "connection");
                 }
                 return Poll::Ready(End::Closed);
             }
-            // Everything that moves the clock also wakes this task, so it is enough to look after each step.
-            match clock.deadline() {
-                Some(deadline) => {
-                    if sleep.deadline() != deadline {
-                        sleep.as_mut().reset(deadline);
-                    }
-                    sleep.as_mut().poll(cx).map(|()| End::Expired)
-                }
-                None => Poll::Pending,
+            if draining && !stopped && !clock.is_mid_head() {
+                cx.waker().wake_by_ref();
             }
+            // Everything that moves the clock also wakes this task, so it is enough to look after each step.
+            if naps && !draining && clock.is_quiet() {
+                return Poll::Ready(End::Asleep);
+            }
+            let Some(deadline) = clock.deadline() else {
+                return Poll::Pending;
+            };
+            if sleep.deadline() != deadline {
+                sleep.as_mut().reset(deadline);
+            }
+            sleep.as_mut().poll(cx).map(|()| End::Expired)
         });
         tokio::select! {
             biased;
@@ -187,6 +214,8 @@ async fn drive<C>(
                 if changed.is_err() || *stage.borrow() == Stage::Over {
                     return End::Over;
                 }
+                draining = true;
+                clock.hurry();
             }
         }
     }

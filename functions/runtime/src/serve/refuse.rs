@@ -38,7 +38,7 @@ pub(super) fn refuse(mut stream: TcpStream, refusals: &Arc<Semaphore>) {
         let answer = async {
             stream.write_all(ANSWER.as_bytes()).await?;
             stream.shutdown().await?;
-            let mut scrap = [0; 1024];
+            let mut scrap = vec![0; 1024];
             while stream.read(&mut scrap).await? > 0 {}
             std::io::Result::Ok(())
         };

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -23,9 +24,8 @@ pub(super) enum Protocol {
 pub(super) struct Wire {
     stream: TcpStream,
     clock: Clock,
-    first: [u8; 24],
-    taken: usize,
-    filled: usize,
+    /// Read, but not by HTTP yet.
+    first: Bytes,
     /// The peer has said that nothing more will come.
     ended: bool,
 }
@@ -35,9 +35,7 @@ impl Wire {
         Self {
             stream,
             clock,
-            first: [0; 24],
-            taken: 0,
-            filled: 0,
+            first: Bytes::new(),
             ended: false,
         }
     }
@@ -46,28 +44,47 @@ impl Wire {
     /// `None` if the peer closes without a word. May be dropped at any time without losing a byte.
     pub(super) async fn protocol(&mut self) -> io::Result<Option<Protocol>> {
         loop {
-            let seen = self.first.get(..self.filled).unwrap_or_default();
-            if !PREFACE.starts_with(seen) {
+            if !PREFACE.starts_with(&self.first) {
                 return Ok(Some(Protocol::Http1));
             }
-            if self.filled == PREFACE.len() {
+            if self.first.len() == PREFACE.len() {
                 return Ok(Some(Protocol::Http2));
             }
-            let Some(rest) = self.first.get_mut(self.filled..) else {
+            let mut bytes = [0; PREFACE.len()];
+            let Some(room) = bytes.get_mut(self.first.len()..) else {
                 return Ok(None);
             };
-            let read = self.stream.read(rest).await?;
+            let read = self.stream.read(room).await?;
             if read == 0 {
                 self.ended = true;
-                return Ok((self.filled > 0).then_some(Protocol::Http1));
+                return Ok((!self.first.is_empty()).then_some(Protocol::Http1));
             }
-            self.filled += read;
+            let more = room.get(..read).unwrap_or_default();
+            self.first = [&self.first, more].concat().into();
         }
     }
 
-    /// Whether the peer has said anything.
+    /// Whether the peer has said anything that nobody has read.
     pub(super) fn heard(&self) -> bool {
-        self.filled > 0
+        !self.first.is_empty()
+    }
+
+    /// Takes back what was read too early.
+    pub(super) fn unread(&mut self, bytes: Bytes) {
+        debug_assert!(
+            self.first.is_empty(),
+            "what comes later was read before what comes first"
+        );
+        self.first = bytes;
+    }
+
+    /// Ends when the peer says more, or closes.
+    pub(super) async fn stirs(&self) -> io::Result<()> {
+        if self.heard() {
+            Ok(())
+        } else {
+            self.stream.readable().await
+        }
     }
 
     /// Writes what fits into the socket now; a peer that takes nothing gets nothing.
@@ -82,8 +99,10 @@ impl Wire {
         const BYTES: usize = 64 << 20;
         const TIME: std::time::Duration = std::time::Duration::from_secs(2);
         let taking = async {
-            self.stream.shutdown().await?;
-            let mut scrap = [0; 4096];
+            // Mostly done already.
+            let _ = self.stream.shutdown().await;
+            // On the heap: every connection's task would be larger by it.
+            let mut scrap = vec![0; 4096];
             let mut taken = 0;
             while !self.ended && taken < BYTES {
                 let read = self.stream.read(&mut scrap).await?;
@@ -104,14 +123,10 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if let Some(rest) = this
-            .first
-            .get(this.taken..this.filled)
-            .filter(|rest| !rest.is_empty())
-        {
-            let count = rest.len().min(buffer.remaining());
-            buffer.put_slice(rest.get(..count).unwrap_or_default());
-            this.taken += count;
+        if !this.first.is_empty() {
+            let count = this.first.len().min(buffer.remaining());
+            buffer.put_slice(this.first.get(..count).unwrap_or_default());
+            this.first.advance(count);
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();

@@ -109,11 +109,12 @@ impl SpanProcessor for Processor {
             return;
         }
         let sender = self.0.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        // None after the end, which only spans of the end itself outlive.
+        let Some(sender) = sender.as_ref() else {
+            return;
+        };
         // A collector that does not keep up must not hold up events.
-        if sender
-            .as_ref()
-            .is_none_or(|sender| sender.try_send(span).is_err())
-        {
+        if sender.try_send(span).is_err() {
             self.0.lost.fetch_add(1, Ordering::Relaxed);
         }
     }

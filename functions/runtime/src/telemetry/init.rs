@@ -148,7 +148,16 @@ pub fn init(options: &TelemetryOptions, service: &str) -> Result<Guard, Error> {
         .with(lines)
         .with(traces)
         .try_init()?;
+    std::panic::set_hook(Box::new(panicked));
     Ok(Guard(exporter))
+}
+
+/// A panic is one log line like all others. Its text only where it is a constant of the program: a formatted one may
+/// quote what was being worked on.
+fn panicked(info: &std::panic::PanicHookInfo<'_>) {
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    let text = info.payload().downcast_ref::<&'static str>().copied();
+    tracing::error!(location, text, "panic");
 }
 
 impl Guard {
