@@ -13,8 +13,13 @@ use crate::case::Case;
 /// The cases.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    [documents::cases(), inputs::cases(), stored::cases(), service::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        documents::cases(),
+        inputs::cases(),
+        stored::cases(),
+        service::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -23,39 +23,62 @@ const DOCUMENTS: u32 = 150;
 /// The cases.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    vec![case("admission::admission_of_whatever_a_flow_that_is_accepted_becomes", async |cluster| {
-        let namespace = cluster.namespace("admission").await?;
-        let objects = Objects::of(cluster.admin(), &namespace);
-        let namespace: Label = namespace.parse()?;
-        let mut runner = TestRunner::new(Config::default());
-        let mut accepted = 0;
-        for _ in 0..DOCUMENTS {
-            let Ok(mut tree) = document().new_tree(&mut runner) else { bail!("no document") };
-            let Err(mut error) = admitted(&objects, &namespace, &tree.current(), &mut accepted).await else { continue };
-            // A smaller document that fails too is easier to read.
-            let mut smallest = tree.current();
-            while tree.simplify() || tree.complicate() {
-                match admitted(&objects, &namespace, &tree.current(), &mut accepted).await {
-                    Err(smaller) => (error, smallest) = (smaller, tree.current()),
-                    Ok(()) if tree.complicate() => {}
-                    Ok(()) => break,
+    vec![case(
+        "admission::admission_of_whatever_a_flow_that_is_accepted_becomes",
+        async |cluster| {
+            let namespace = cluster.namespace("admission").await?;
+            let objects = Objects::of(cluster.admin(), &namespace);
+            let namespace: Label = namespace.parse()?;
+            let mut runner = TestRunner::new(Config::default());
+            let mut accepted = 0;
+            for _ in 0..DOCUMENTS {
+                let Ok(mut tree) = document().new_tree(&mut runner) else {
+                    bail!("no document")
+                };
+                let Err(mut error) =
+                    admitted(&objects, &namespace, &tree.current(), &mut accepted).await
+                else {
+                    continue;
+                };
+                // A smaller document that fails too is easier to read.
+                let mut smallest = tree.current();
+                while tree.simplify() || tree.complicate() {
+                    match admitted(&objects, &namespace, &tree.current(), &mut accepted).await {
+                        Err(smaller) => (error, smallest) = (smaller, tree.current()),
+                        Ok(()) if tree.complicate() => {}
+                        Ok(()) => break,
+                    }
                 }
+                return Err(error).context(format!("{smallest:#}"));
             }
-            return Err(error).context(format!("{smallest:#}"));
-        }
-        ensure!(accepted > DOCUMENTS / 4, "only {accepted} of {DOCUMENTS} documents were accepted");
-        Ok(())
-    })]
+            ensure!(
+                accepted > DOCUMENTS / 4,
+                "only {accepted} of {DOCUMENTS} documents were accepted"
+            );
+            Ok(())
+        },
+    )]
 }
 
 /// Fails if the document is accepted and something that it becomes is not.
-async fn admitted(objects: &Objects, namespace: &Label, document: &Value, accepted: &mut u32) -> Result<()> {
+async fn admitted(
+    objects: &Objects,
+    namespace: &Label,
+    document: &Value,
+    accepted: &mut u32,
+) -> Result<()> {
     let bytes = document.to_string().into_bytes();
-    let Ok(flow) = flows::parse(Format::Artisan, &bytes, &Lowering::default()) else { return Ok(()) };
+    let Ok(flow) = flows::parse(Format::Artisan, &bytes, &Lowering::default()) else {
+        return Ok(());
+    };
     *accepted += 1;
     for payload in [None, Some(Payload::Inline(b"payload"))] {
         let request = Request {
-            scope: if payload.is_some() { Scope::Key("ART_FLOW_x") } else { Scope::Document },
+            scope: if payload.is_some() {
+                Scope::Key("ART_FLOW_x")
+            } else {
+                Scope::Document
+            },
             event: "test 1",
             traceparent: None,
             payload,
@@ -66,7 +89,9 @@ async fn admitted(objects: &Objects, namespace: &Label, document: &Value, accept
         }
         admit(objects, &emitted.run.object.to_json()).await?;
         for copy in &emitted.run.copies {
-            let copy = copy.clone().owned_by(&emitted.run.name, "d9607e19-f88f-11e6-a518-42010a800195");
+            let copy = copy
+                .clone()
+                .owned_by(&emitted.run.name, "d9607e19-f88f-11e6-a518-42010a800195");
             admit(objects, &copy.to_json()).await?;
         }
         let run: Value = serde_json::from_slice(&emitted.run.object.to_json())?;
@@ -77,7 +102,10 @@ async fn admitted(objects: &Objects, namespace: &Label, document: &Value, accept
 
 async fn admit(objects: &Objects, bytes: &[u8]) -> Result<()> {
     let object: Value = serde_json::from_slice(bytes)?;
-    objects.admit(&object).await.with_context(|| format!("{object:#}"))?;
+    objects
+        .admit(&object)
+        .await
+        .with_context(|| format!("{object:#}"))?;
     Ok(())
 }
 
@@ -90,9 +118,12 @@ fn pod(run: &Value) -> Value {
         .flatten()
         .map(|step| {
             let mut container = step.clone();
-            container["name"] = format!("step-{}", step["name"].as_str().unwrap_or_default()).into();
+            container["name"] =
+                format!("step-{}", step["name"].as_str().unwrap_or_default()).into();
             for field in ["script", "timeout"] {
-                container.as_object_mut().map(|container| container.remove(field));
+                container
+                    .as_object_mut()
+                    .map(|container| container.remove(field));
             }
             container
         })
@@ -120,14 +151,19 @@ fn document() -> impl Strategy<Value = Value> {
 
 /// Steps of one of the ways to give them their source.
 fn steps() -> impl Strategy<Value = Vec<Value>> {
-    let with = |source: Value| step().prop_map(move |mut step| {
-        merge(&mut step, &source);
-        step
-    });
+    let with = |source: Value| {
+        step().prop_map(move |mut step| {
+            merge(&mut step, &source);
+            step
+        })
+    };
     let git = vec(with(json!({"function": "f"})), 1..4);
     let transient = vec(with(json!({"function": "$(f)", "package": "p/x"})), 1..4);
     let script = vec(with(json!({})), 1..4);
-    let kept = (with(json!({"function": "f", "package": "p", "source": "create"})), vec(with(json!({"package": "q", "source": "merge"})), 0..3))
+    let kept = (
+        with(json!({"function": "f", "package": "p", "source": "create"})),
+        vec(with(json!({"package": "q", "source": "merge"})), 0..3),
+    )
         .prop_map(|(first, mut rest)| {
             rest.insert(0, first);
             rest
@@ -157,10 +193,12 @@ fn step() -> impl Strategy<Value = Value> {
 
 fn input() -> impl Strategy<Value = Value> {
     let var = (variable(), text()).prop_map(|(name, value)| json!({"name": name, "value": value}));
-    let secret = (variable(), text()).prop_map(|(name, value)| json!({"name": name, "value": value}));
+    let secret =
+        (variable(), text()).prop_map(|(name, value)| json!({"name": name, "value": value}));
     let key = (variable(), entry(), any::<bool>(), text())
         .prop_map(|(name, group, private, value)| json!({"name": name, "private": private, "package_group": group, "path": value, "value": value}));
-    let file = (entry(), text()).prop_map(|(path, content)| json!({"name": "f", "path": path, "content": content}));
+    let file = (entry(), text())
+        .prop_map(|(path, content)| json!({"name": "f", "path": path, "content": content}));
     (option::of(vec(var, 0..4)), option::of(vec(secret, 0..4)), option::of(vec(key, 0..3)), option::of(vec(file, 0..3)))
         .prop_map(|(var, secret, key, file)| json!({"var": var, "secret": secret, "key": key, "file": file}))
 }
@@ -174,7 +212,13 @@ fn entry() -> impl Strategy<Value = String> {
 }
 
 fn name() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-zA-Z][a-zA-Z0-9 ]{0,20}", "\\PC{1,60}", "[ -~]{1,80}", "[A-Z]{63,200}", Just("-".to_owned())]
+    prop_oneof![
+        "[a-zA-Z][a-zA-Z0-9 ]{0,20}",
+        "\\PC{1,60}",
+        "[ -~]{1,80}",
+        "[A-Z]{63,200}",
+        Just("-".to_owned())
+    ]
 }
 
 fn text() -> impl Strategy<Value = String> {

@@ -33,7 +33,10 @@ fn binary(request: RequestBuilder, id: &str, data: impl Into<reqwest::Body>) -> 
 /// Makes a request a CloudEvent in structured mode.
 fn structured(request: RequestBuilder, id: &str, data: &Value) -> RequestBuilder {
     request
-        .header("content-type", "application/cloudevents+json; charset=utf-8")
+        .header(
+            "content-type",
+            "application/cloudevents+json; charset=utf-8",
+        )
         .body(event(id, data).to_string())
 }
 

@@ -23,45 +23,72 @@ const ROLE: &str = "knative/namespace/role.yaml";
 #[must_use]
 pub fn cases() -> Vec<Case> {
     vec![
-        case("rbac::rights_of_the_function_are_the_committed_ones", async |cluster| {
-            let path = repository().join("tests/rbac/hookrun-flow.txt");
-            let namespace = cluster.namespace("rights").await?;
-            let account = cluster.account("hookrun-flow").await?;
-            // What every account may do, everywhere.
-            let common = rules(&cluster, &namespace, &account).await?;
-            cluster.grant(&repository().join(ROLE), &namespace, &account).await?;
-            let expected: BTreeSet<String> = fs::read_to_string(&path)?.lines().map(str::to_owned).collect();
-            let mut found = BTreeSet::new();
-            until("the rights are known", Duration::from_secs(30), async || {
-                found = &rules(&cluster, &namespace, &account).await? - &common;
-                Ok(!found.is_empty())
-            })
-            .await?;
-            ensure!(found == expected, "{}: {:#?}", path.display(), found.symmetric_difference(&expected).collect::<Vec<_>>());
-            // And none in its own namespace, where its password lies.
-            let own = rules(&cluster, &account.namespace, &account).await?;
-            ensure!(own == common, "{own:#?}");
-            Ok(())
-        }),
-        case("rbac::rights_of_the_function_are_all_needed", async |cluster| {
-            let all = grants()?;
-            tour(&cluster, &all).await.context("with all rights")?;
-            let tours = all.iter().map(|right| {
-                let rest = all.iter().filter(|other| *other != right).cloned().collect::<Vec<_>>();
-                let cluster = &cluster;
-                async move {
-                    match tour(cluster, &rest).await {
-                        Ok(()) => bail!("nothing needs the right to {right:?}"),
-                        Err(error) => ensure!(
-                            format!("{error:#}").contains("403"),
-                            "without {right:?} something else went wrong: {error:#}"
-                        ),
+        case(
+            "rbac::rights_of_the_function_are_the_committed_ones",
+            async |cluster| {
+                let path = repository().join("tests/rbac/hookrun-flow.txt");
+                let namespace = cluster.namespace("rights").await?;
+                let account = cluster.account("hookrun-flow").await?;
+                // What every account may do, everywhere.
+                let common = rules(&cluster, &namespace, &account).await?;
+                cluster
+                    .grant(&repository().join(ROLE), &namespace, &account)
+                    .await?;
+                let expected: BTreeSet<String> = fs::read_to_string(&path)?
+                    .lines()
+                    .map(str::to_owned)
+                    .collect();
+                let mut found = BTreeSet::new();
+                until(
+                    "the rights are known",
+                    Duration::from_secs(30),
+                    async || {
+                        found = &rules(&cluster, &namespace, &account).await? - &common;
+                        Ok(!found.is_empty())
+                    },
+                )
+                .await?;
+                ensure!(
+                    found == expected,
+                    "{}: {:#?}",
+                    path.display(),
+                    found.symmetric_difference(&expected).collect::<Vec<_>>()
+                );
+                // And none in its own namespace, where its password lies.
+                let own = rules(&cluster, &account.namespace, &account).await?;
+                ensure!(own == common, "{own:#?}");
+                Ok(())
+            },
+        ),
+        case(
+            "rbac::rights_of_the_function_are_all_needed",
+            async |cluster| {
+                let all = grants()?;
+                tour(&cluster, &all).await.context("with all rights")?;
+                let tours = all.iter().map(|right| {
+                    let rest = all
+                        .iter()
+                        .filter(|other| *other != right)
+                        .cloned()
+                        .collect::<Vec<_>>();
+                    let cluster = &cluster;
+                    async move {
+                        match tour(cluster, &rest).await {
+                            Ok(()) => bail!("nothing needs the right to {right:?}"),
+                            Err(error) => ensure!(
+                                format!("{error:#}").contains("403"),
+                                "without {right:?} something else went wrong: {error:#}"
+                            ),
+                        }
+                        Ok(())
                     }
-                    Ok(())
-                }
-            });
-            stream::iter(tours).buffer_unordered(4).try_collect::<()>().await
-        })
+                });
+                stream::iter(tours)
+                    .buffer_unordered(4)
+                    .try_collect::<()>()
+                    .await
+            },
+        )
         .within(Duration::from_secs(300)),
     ]
 }
@@ -74,7 +101,9 @@ fn grants() -> Result<Vec<Right>> {
     let role: Value = serde_saphyr::from_str(&fs::read_to_string(repository().join(ROLE))?)?;
     let texts = |value: &Value| -> Vec<String> {
         let list = value.as_array().cloned().unwrap_or_default();
-        list.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+        list.iter()
+            .filter_map(|text| text.as_str().map(str::to_owned))
+            .collect()
     };
     let mut rights = Vec::new();
     for rule in role["rules"].as_array().context("rules")? {
@@ -99,7 +128,11 @@ async fn rules(cluster: &Cluster, namespace: &str, account: &Account) -> Result<
     let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews")
         .header("content-type", "application/json")
         .body(review.to_string().into_bytes())?;
-    let answer: Value = cluster.client(&account.token).await?.request(request).await?;
+    let answer: Value = cluster
+        .client(&account.token)
+        .await?
+        .request(request)
+        .await?;
     ensure!(answer["status"]["incomplete"] == false, "{answer:#}");
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut rights = BTreeSet::new();
@@ -107,7 +140,8 @@ async fn rules(cluster: &Cluster, namespace: &str, account: &Account) -> Result<
         for group in list(&rule["apiGroups"]) {
             for resource in list(&rule["resources"]) {
                 for verb in list(&rule["verbs"]) {
-                    let [group, resource, verb] = [&group, &resource, &verb].map(|text| text.as_str().unwrap_or_default());
+                    let [group, resource, verb] =
+                        [&group, &resource, &verb].map(|text| text.as_str().unwrap_or_default());
                     let dot = if group.is_empty() { "" } else { "." };
                     rights.insert(format!("{resource}{dot}{group} {verb}"));
                 }
@@ -138,14 +172,21 @@ async fn tour(cluster: &Cluster, rights: &[Right]) -> Result<()> {
         .start()
         .await?;
     let objects = Objects::of(cluster.admin(), &namespace);
-    let scene = Scene { namespace, objects, function };
+    let scene = Scene {
+        namespace,
+        objects,
+        function,
+    };
     let flow = |token: &str| scene.secret_flow("scan", token);
 
     // Objects that the Artisan runner left are taken over; a new flow, a repeat, a run by name.
     leave_behind(&scene.objects).await?;
     scene.post_as("1", &flow("one")).await?.run()?;
     scene.post_as("1", &flow("one")).await?.run()?;
-    scene.post_as("2", &scene.secret_flow("new", "one")).await?.run()?;
+    scene
+        .post_as("2", &scene.secret_flow("new", "one"))
+        .await?
+        .run()?;
     ask(scene.function.post(&scene.name("scan"))).await?.run()?;
     // A run that was begun with other content is replaced, and so are the copies that it owned.
     let failure = Action::Answer(http::StatusCode::INTERNAL_SERVER_ERROR, Some(60));
@@ -158,14 +199,20 @@ async fn tour(cluster: &Cluster, rights: &[Right]) -> Result<()> {
     scene.post_as("4", &flow("four")).await?.refused(503, "")?;
     faults.heal();
     let pending = pending(&scene.objects).await?;
-    scene.objects.create(&secret(&format!("{pending}-creds-secret"))).await?;
+    scene
+        .objects
+        .create(&secret(&format!("{pending}-creds-secret")))
+        .await?;
     scene.post_as("4", &flow("four")).await?.run()?;
     Ok(())
 }
 
 async fn pending(objects: &Objects) -> Result<String> {
     let runs = objects.all("PipelineRun").await?;
-    let run = runs.iter().find(|run| run["spec"]["status"] == "PipelineRunPending").context("a pending run")?;
+    let run = runs
+        .iter()
+        .find(|run| run["spec"]["status"] == "PipelineRunPending")
+        .context("a pending run")?;
     Ok(crate::support::objects::name(run).to_owned())
 }
 
@@ -176,8 +223,17 @@ fn secret(name: &str) -> Value {
 async fn leave_behind(objects: &Objects) -> Result<()> {
     let tekton = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "tekton.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec});
     for object in [
-        tekton("Task", "scan-build-task", json!({"steps": [{"name": "old", "image": "old"}]})),
-        tekton("Pipeline", "scan-pl", json!({"tasks": [{"name": "old", "taskRef": {"name": "old"}}]})),
+        // With fields that the flow does not have, so that there is something to remove.
+        tekton(
+            "Task",
+            "scan-build-task",
+            json!({"params": [{"name": "a"}], "steps": [{"name": "old", "image": "old"}]}),
+        ),
+        tekton(
+            "Pipeline",
+            "scan-pl",
+            json!({"tasks": [{"name": "old", "taskRef": {"name": "old"}}], "finally": [{"name": "last", "taskRef": {"name": "old"}}]}),
+        ),
         secret("scan-creds-secret"),
     ] {
         objects.apply_as("artisan-runner", &object).await?;

@@ -33,7 +33,10 @@ impl Scene {
     ///
     /// # Errors
     /// The function does not start.
-    pub async fn with(cluster: &Cluster, adjust: impl for<'a> FnOnce(Setup<'a>, &str) -> Setup<'a>) -> Result<Self> {
+    pub async fn with(
+        cluster: &Cluster,
+        adjust: impl for<'a> FnOnce(Setup<'a>, &str) -> Setup<'a>,
+    ) -> Result<Self> {
         let namespace = cluster.namespace("flows").await?;
         let setup = adjust(Function::on(cluster).run_in(&namespace), &namespace);
         Ok(Self {
@@ -136,7 +139,10 @@ impl Answer {
     /// It says something else.
     pub fn run(&self) -> Result<&str> {
         ensure!(self.status == 200, "{self:?}");
-        ensure!(self.header("content-type") == "text/plain; charset=utf-8", "{self:?}");
+        ensure!(
+            self.header("content-type") == "text/plain; charset=utf-8",
+            "{self:?}"
+        );
         self.text
             .strip_prefix("? starting pipeline run ")
             .and_then(|rest| rest.strip_suffix('\n'))
@@ -148,7 +154,10 @@ impl Answer {
     /// # Errors
     /// Shows the answer.
     pub fn refused(&self, status: u16, beginning: &str) -> Result<()> {
-        ensure!(self.status == status && self.text.starts_with(beginning), "{self:?}");
+        ensure!(
+            self.status == status && self.text.starts_with(beginning),
+            "{self:?}"
+        );
         Ok(())
     }
 
@@ -158,13 +167,19 @@ impl Answer {
     /// Shows the answer.
     pub fn told_to_broker(&self, status: u16) -> Result<()> {
         ensure!(self.status == status, "{self:?}");
-        ensure!(status >= 300 || self.text.is_empty(), "Eventing would make a 502 of {self:?}");
+        ensure!(
+            status >= 300 || self.text.is_empty(),
+            "Eventing would make a 502 of {self:?}"
+        );
         Ok(())
     }
 
     /// A header's value; empty if there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 }

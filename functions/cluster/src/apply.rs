@@ -54,7 +54,9 @@ impl Cluster {
     pub async fn apply(&self, object: &Object) -> Result<(), Fault> {
         for _ in 0..TRIES {
             let done = match self.apply_once(object).await {
-                Ok(applied) if has_leftovers(&applied, object) => self.replace(object, &applied).await,
+                Ok(applied) if has_leftovers(&applied, object) => {
+                    self.replace(object, &applied).await
+                }
                 applied => applied.map(drop),
             };
             match done {
@@ -93,7 +95,10 @@ impl Cluster {
         // Our own record stays, the others' ends here. Without any record, the next apply would find the fields owned by
         // a manager `before-first-apply`, and what later leaves the flow would stay in the object.
         let ours = applied.metadata.managed_fields.iter();
-        json["metadata"]["managedFields"] = ours.filter(|entry| manager(entry) == FIELD_MANAGER).cloned().collect();
+        json["metadata"]["managedFields"] = ours
+            .filter(|entry| manager(entry) == FIELD_MANAGER)
+            .cloned()
+            .collect();
         let bytes = json.to_string().into_bytes();
         let uri = format!("{}?fieldManager={FIELD_MANAGER}", uri(object));
         let _: serde::de::IgnoredAny = self

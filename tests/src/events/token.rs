@@ -21,91 +21,182 @@ const AUDIENCE: &str = "serving.knative.dev/service/hookrun/hookrun-flow-events"
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case("events::token_of_a_service_account_for_this_audience_admits_events_in_every_mode", async |cluster| {
-            let scene = Scene::with(&cluster, |setup, _| oidc(setup, &cluster)).await?;
-            let token = token(&cluster, &scene, &[AUDIENCE]).await?;
-            let flow = scene.plain_flow("scan");
-            let post = || scene.function.anonymous(Method::POST, "/flow").bearer_auth(&token);
-            for request in [
-                binary(post(), "1", flow.to_string()),
-                structured(post(), "2", &flow),
-                batch(post(), &[event("3", &flow)]),
-            ] {
-                ask(request).await?.told_to_broker(200)?;
-            }
-            ensure!(scene.objects.names("PipelineRun").await?.len() == 3);
-            // The token is for events: it opens nothing else.
-            for request in [
-                post().body(flow.to_string()),
-                scene.function.anonymous(Method::GET, "/metrics").bearer_auth(&token),
-                scene.function.anonymous(Method::GET, "/flow/key/x").bearer_auth(&token),
-            ] {
-                ensure!(ask(request).await?.status == 401);
-            }
-            ensure!(!scene.function.log().contains(&token), "the token is in the log");
-            Ok(())
-        }),
-        case("events::token_that_is_not_for_this_function_admits_nothing", async |cluster| {
-            let scene = Scene::with(&cluster, |setup, _| oidc(setup, &cluster)).await?;
-            let good = token(&cluster, &scene, &[AUDIENCE]).await?;
-            let forge = |change: &dyn Fn(&mut Value, &mut Value)| forge(&cluster, &good, change);
-            let [header, claims, signature] = parts(&good)?;
-            let bare = encode(&json!({"alg": "none"}));
-            let refused = [
-                // First, while no keys are cached: later, a key that is not known yet may be a new one.
-                ("an unknown key", forge(&|header, _| header["kid"] = "unknown".into())?),
-                ("another audience", token(&cluster, &scene, &["another"]).await?),
-                ("the API server's audience", scene.function.account().token.clone()),
-                ("expired", forge(&|_, claims| claims["exp"] = (now() - 3600).into())?),
-                ("not yet valid", forge(&|_, claims| claims["nbf"] = (now() + 3600).into())?),
-                ("without end", forge(&|_, claims| drop(claims.as_object_mut().map(|claims| claims.remove("exp"))))?),
-                ("another issuer", forge(&|_, claims| claims["iss"] = "https://elsewhere.example.org".into())?),
-                ("alg none", format!("{bare}.{claims}.")),
-                ("alg none, signed", format!("{bare}.{claims}.{signature}")),
-                ("no signature", format!("{header}.{claims}.")),
-                ("another one's signature", format!("{header}.{}.{signature}", encode(&json!({"aud": [AUDIENCE]})))),
-                ("garbage", "garbage".to_owned()),
-                ("dots", "...".to_owned()),
-                ("nothing", String::new()),
-            ];
-            // What these are made by is not at fault: an unchanged one passes.
-            let post = |token: &str| binary(scene.function.anonymous(Method::POST, "/flow").bearer_auth(token), "1", scene.plain_flow("scan").to_string());
-            for (what, token) in &refused {
-                let answer = ask(post(token)).await?;
-                ensure!(answer.status == 401, "{what}: {answer:?}");
-            }
-            scene.objects.ensure_none().await?;
-            ask(post(&forge(&|_, _| {})?)).await?.told_to_broker(200)?;
-            Ok(())
-        }),
-        case("events::token_is_asked_for_beside_no_password_too", async |cluster| {
-            let scene = Scene::with(&cluster, |setup, _| oidc(setup, &cluster)).await?;
-            let flow = scene.plain_flow("scan").to_string();
-            let answer = ask(binary(scene.function.anonymous(Method::POST, "/flow"), "1", flow.clone())).await?;
-            ensure!(answer.status == 401, "{answer:?}");
-            // Whoever has the password may send events too.
-            ask(binary(scene.function.post("/flow"), "1", flow)).await?.told_to_broker(200)?;
-            Ok(())
-        }),
-        case("events::token_is_of_no_use_where_none_is_configured", async |cluster| {
-            let scene = Scene::new(&cluster).await?;
-            let token = token(&cluster, &scene, &[AUDIENCE]).await?;
-            let request = scene.function.anonymous(Method::POST, "/flow").bearer_auth(token);
-            let answer = ask(binary(request, "1", scene.plain_flow("scan").to_string())).await?;
-            ensure!(answer.status == 401, "{answer:?}");
-            Ok(())
-        }),
-        case("events::token_is_not_needed_in_a_cluster_local_instance_but_a_password_is", async |cluster| {
-            let scene = Scene::with(&cluster, |setup, _| setup.env("HOOKRUN_CLUSTER_LOCAL", "true")).await?;
-            let flow = scene.plain_flow("scan");
-            let post = || scene.function.anonymous(Method::POST, "/flow");
-            ask(binary(post(), "1", flow.to_string())).await?.told_to_broker(200)?;
-            ask(structured(post(), "1", &flow)).await?.told_to_broker(200)?;
-            ensure!(ask(post().body(flow.to_string())).await?.status == 401);
-            ensure!(ask(scene.function.anonymous(Method::GET, "/metrics")).await?.status == 401);
-            ensure!(scene.objects.names("PipelineRun").await?.len() == 1);
-            Ok(())
-        }),
+        case(
+            "events::token_of_a_service_account_for_this_audience_admits_events_in_every_mode",
+            async |cluster| {
+                let scene = Scene::with(&cluster, |setup, _| oidc(setup, &cluster)).await?;
+                let token = token(&cluster, &scene, &[AUDIENCE]).await?;
+                let flow = scene.plain_flow("scan");
+                let post = || {
+                    scene
+                        .function
+                        .anonymous(Method::POST, "/flow")
+                        .bearer_auth(&token)
+                };
+                for request in [
+                    binary(post(), "1", flow.to_string()),
+                    structured(post(), "2", &flow),
+                    batch(post(), &[event("3", &flow)]),
+                ] {
+                    ask(request).await?.told_to_broker(200)?;
+                }
+                ensure!(scene.objects.names("PipelineRun").await?.len() == 3);
+                // The token is for events: it opens nothing else.
+                for request in [
+                    post().body(flow.to_string()),
+                    scene
+                        .function
+                        .anonymous(Method::GET, "/metrics")
+                        .bearer_auth(&token),
+                    scene
+                        .function
+                        .anonymous(Method::GET, "/flow/key/x")
+                        .bearer_auth(&token),
+                ] {
+                    ensure!(ask(request).await?.status == 401);
+                }
+                ensure!(
+                    !scene.function.log().contains(&token),
+                    "the token is in the log"
+                );
+                Ok(())
+            },
+        ),
+        case(
+            "events::token_that_is_not_for_this_function_admits_nothing",
+            async |cluster| {
+                let scene = Scene::with(&cluster, |setup, _| oidc(setup, &cluster)).await?;
+                let good = token(&cluster, &scene, &[AUDIENCE]).await?;
+                let forge =
+                    |change: &dyn Fn(&mut Value, &mut Value)| forge(&cluster, &good, change);
+                let [header, claims, signature] = parts(&good)?;
+                let bare = encode(&json!({"alg": "none"}));
+                let refused = [
+                    // First, while no keys are cached: later, a key that is not known yet may be a new one.
+                    (
+                        "an unknown key",
+                        forge(&|header, _| header["kid"] = "unknown".into())?,
+                    ),
+                    (
+                        "another audience",
+                        token(&cluster, &scene, &["another"]).await?,
+                    ),
+                    (
+                        "the API server's audience",
+                        scene.function.account().token.clone(),
+                    ),
+                    (
+                        "expired",
+                        forge(&|_, claims| claims["exp"] = (now() - 3600).into())?,
+                    ),
+                    (
+                        "not yet valid",
+                        forge(&|_, claims| claims["nbf"] = (now() + 3600).into())?,
+                    ),
+                    (
+                        "without end",
+                        forge(&|_, claims| {
+                            drop(claims.as_object_mut().map(|claims| claims.remove("exp")))
+                        })?,
+                    ),
+                    (
+                        "another issuer",
+                        forge(&|_, claims| claims["iss"] = "https://elsewhere.example.org".into())?,
+                    ),
+                    ("alg none", format!("{bare}.{claims}.")),
+                    ("alg none, signed", format!("{bare}.{claims}.{signature}")),
+                    ("no signature", format!("{header}.{claims}.")),
+                    (
+                        "another one's signature",
+                        format!(
+                            "{header}.{}.{signature}",
+                            encode(&json!({"aud": [AUDIENCE]}))
+                        ),
+                    ),
+                    ("garbage", "garbage".to_owned()),
+                    ("dots", "...".to_owned()),
+                    ("nothing", String::new()),
+                ];
+                // What these are made by is not at fault: an unchanged one passes.
+                let post = |token: &str| {
+                    binary(
+                        scene
+                            .function
+                            .anonymous(Method::POST, "/flow")
+                            .bearer_auth(token),
+                        "1",
+                        scene.plain_flow("scan").to_string(),
+                    )
+                };
+                for (what, token) in &refused {
+                    let answer = ask(post(token)).await?;
+                    ensure!(answer.status == 401, "{what}: {answer:?}");
+                }
+                scene.objects.ensure_none().await?;
+                ask(post(&forge(&|_, _| {})?)).await?.told_to_broker(200)?;
+                Ok(())
+            },
+        ),
+        case(
+            "events::token_is_asked_for_beside_no_password_too",
+            async |cluster| {
+                let scene = Scene::with(&cluster, |setup, _| oidc(setup, &cluster)).await?;
+                let flow = scene.plain_flow("scan").to_string();
+                let answer = ask(binary(
+                    scene.function.anonymous(Method::POST, "/flow"),
+                    "1",
+                    flow.clone(),
+                ))
+                .await?;
+                ensure!(answer.status == 401, "{answer:?}");
+                // Whoever has the password may send events too.
+                ask(binary(scene.function.post("/flow"), "1", flow))
+                    .await?
+                    .told_to_broker(200)?;
+                Ok(())
+            },
+        ),
+        case(
+            "events::token_is_of_no_use_where_none_is_configured",
+            async |cluster| {
+                let scene = Scene::new(&cluster).await?;
+                let token = token(&cluster, &scene, &[AUDIENCE]).await?;
+                let request = scene
+                    .function
+                    .anonymous(Method::POST, "/flow")
+                    .bearer_auth(token);
+                let answer =
+                    ask(binary(request, "1", scene.plain_flow("scan").to_string())).await?;
+                ensure!(answer.status == 401, "{answer:?}");
+                Ok(())
+            },
+        ),
+        case(
+            "events::token_is_not_needed_in_a_cluster_local_instance_but_a_password_is",
+            async |cluster| {
+                let scene = Scene::with(&cluster, |setup, _| {
+                    setup.env("HOOKRUN_CLUSTER_LOCAL", "true")
+                })
+                .await?;
+                let flow = scene.plain_flow("scan");
+                let post = || scene.function.anonymous(Method::POST, "/flow");
+                ask(binary(post(), "1", flow.to_string()))
+                    .await?
+                    .told_to_broker(200)?;
+                ask(structured(post(), "1", &flow))
+                    .await?
+                    .told_to_broker(200)?;
+                ensure!(ask(post().body(flow.to_string())).await?.status == 401);
+                ensure!(
+                    ask(scene.function.anonymous(Method::GET, "/metrics"))
+                        .await?
+                        .status
+                        == 401
+                );
+                ensure!(scene.objects.names("PipelineRun").await?.len() == 1);
+                Ok(())
+            },
+        ),
     ]
 }
 
@@ -122,7 +213,12 @@ async fn token(cluster: &Cluster, scene: &Scene, audiences: &[&str]) -> Result<S
 }
 
 fn parts(token: &str) -> Result<[&str; 3]> {
-    token.split('.').collect::<Vec<_>>().try_into().ok().context("three parts")
+    token
+        .split('.')
+        .collect::<Vec<_>>()
+        .try_into()
+        .ok()
+        .context("three parts")
 }
 
 fn encode(value: &Value) -> String {
@@ -135,15 +231,28 @@ fn now() -> u64 {
 }
 
 /// A token with other claims, signed by the very key of the API server.
-fn forge(cluster: &Cluster, token: &str, change: &dyn Fn(&mut Value, &mut Value)) -> Result<String> {
+fn forge(
+    cluster: &Cluster,
+    token: &str,
+    change: &dyn Fn(&mut Value, &mut Value),
+) -> Result<String> {
     let [header, claims, _] = parts(token)?;
-    let decode = |part: &str| -> Result<Value> { Ok(serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part)?)?) };
+    let decode = |part: &str| -> Result<Value> {
+        Ok(serde_json::from_slice(
+            &BASE64_URL_SAFE_NO_PAD.decode(part)?,
+        )?)
+    };
     let (mut header, mut claims) = (decode(header)?, decode(claims)?);
     change(&mut header, &mut claims);
     let signed = format!("{}.{}", encode(&header), encode(&claims));
-    let key = rcgen::KeyPair::from_pem(&fs::read_to_string(cluster.folder().join("pki/tokens.key"))?)?;
+    let key = rcgen::KeyPair::from_pem(&fs::read_to_string(
+        cluster.folder().join("pki/tokens.key"),
+    )?)?;
     let signature = fixed_length(&key.sign(signed.as_bytes())?)?;
-    Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
+    Ok(format!(
+        "{signed}.{}",
+        BASE64_URL_SAFE_NO_PAD.encode(signature)
+    ))
 }
 
 /// An ECDSA signature as JWT writes it, two numbers of 32 bytes, from its ASN.1 form.

@@ -17,97 +17,161 @@ use crate::{
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case("runs::run_that_could_not_be_started_is_pending_and_a_repeat_finishes_it", async |cluster| {
-            let (scene, faults) = scene(&cluster).await?;
-            let flow = scene.secret_flow("scan", "hunter2");
-            // Nothing after the creation of the run, then nothing after that of its copies.
-            for (event, rule) in [
-                ("1", Rule::of("/secrets", failure()).method(Method::POST)),
-                ("2", Rule::of("/pipelineruns/", failure()).method(Method::PATCH)),
-            ] {
-                faults.add(rule);
-                let answer = scene.post_as(event, &flow).await?;
-                answer.refused(503, "cannot apply kubernetes resources: ")?;
-                ensure!(!answer.header("retry-after").is_empty(), "{answer:?}");
+        case(
+            "runs::run_that_could_not_be_started_is_pending_and_a_repeat_finishes_it",
+            async |cluster| {
+                let (scene, faults) = scene(&cluster).await?;
+                let flow = scene.secret_flow("scan", "hunter2");
+                // Nothing after the creation of the run, then nothing after that of its copies.
+                for (event, rule) in [
+                    ("1", Rule::of("/secrets", failure()).method(Method::POST)),
+                    (
+                        "2",
+                        Rule::of("/pipelineruns/", failure()).method(Method::PATCH),
+                    ),
+                ] {
+                    faults.add(rule);
+                    let answer = scene.post_as(event, &flow).await?;
+                    answer.refused(503, "cannot apply kubernetes resources: ")?;
+                    ensure!(!answer.header("retry-after").is_empty(), "{answer:?}");
+                    let unfinished = pending(&scene).await?;
+                    faults.heal();
+
+                    let run = scene.post_as(event, &flow).await?.run()?.to_owned();
+                    ensure!(run == name(&unfinished));
+                    let finished = scene.objects.get("PipelineRun", &run).await?;
+                    ensure!(finished["spec"]["status"].is_null(), "{finished:#}");
+                    ensure!(
+                        finished["metadata"]["uid"] == unfinished["metadata"]["uid"],
+                        "it was made anew"
+                    );
+                    ensure!(
+                        scene.objects.secret(&format!("{run}-creds-secret")).await?["TOKEN"]
+                            == "hunter2"
+                    );
+                    // And again changes nothing.
+                    faults.forget();
+                    ensure!(scene.post_as(event, &flow).await?.run()? == run);
+                    ensure!(faults.writes().is_empty(), "{:?}", faults.writes());
+                }
+                Ok(())
+            },
+        ),
+        case(
+            "runs::run_whose_start_was_not_acknowledged_is_started_once",
+            async |cluster| {
+                let (scene, faults) = scene(&cluster).await?;
+                let flow = scene.secret_flow("scan", "hunter2");
+                for (event, rule) in [
+                    (
+                        "1",
+                        Rule::of("/pipelineruns", Action::Close)
+                            .method(Method::POST)
+                            .times(1)
+                            .after(),
+                    ),
+                    (
+                        "2",
+                        Rule::of("/secrets", Action::Close)
+                            .method(Method::POST)
+                            .times(1)
+                            .after(),
+                    ),
+                    (
+                        "3",
+                        Rule::of("/pipelineruns/", Action::Close)
+                            .method(Method::PATCH)
+                            .times(1)
+                            .after(),
+                    ),
+                ] {
+                    faults.add(rule);
+                    let run = scene.post_as(event, &flow).await?.run()?.to_owned();
+                    faults.heal();
+                    let run = scene.objects.get("PipelineRun", &run).await?;
+                    ensure!(run["spec"]["status"].is_null(), "{run:#}");
+                }
+                ensure!(scene.objects.names("PipelineRun").await?.len() == 3);
+                Ok(())
+            },
+        ),
+        case(
+            "runs::run_that_is_pending_with_other_content_is_replaced_as_a_whole",
+            async |cluster| {
+                let (scene, faults) = scene(&cluster).await?;
+                faults.add(Rule::of("/pipelineruns/", failure()).method(Method::PATCH));
+                scene
+                    .post_as("1", &scene.secret_flow("scan", "old"))
+                    .await?
+                    .refused(503, "")?;
                 let unfinished = pending(&scene).await?;
                 faults.heal();
 
-                let run = scene.post_as(event, &flow).await?.run()?.to_owned();
+                let mut flow = scene.secret_flow("scan", "new");
+                flow["steps"][0]["runtime"] = "images.example.org/scan:2".into();
+                let run = scene.post_as("1", &flow).await?.run()?.to_owned();
                 ensure!(run == name(&unfinished));
-                let finished = scene.objects.get("PipelineRun", &run).await?;
-                ensure!(finished["spec"]["status"].is_null(), "{finished:#}");
-                ensure!(finished["metadata"]["uid"] == unfinished["metadata"]["uid"], "it was made anew");
-                ensure!(scene.objects.secret(&format!("{run}-creds-secret")).await?["TOKEN"] == "hunter2");
-                // And again changes nothing.
-                faults.forget();
-                ensure!(scene.post_as(event, &flow).await?.run()? == run);
-                ensure!(faults.writes().is_empty(), "{:?}", faults.writes());
-            }
-            Ok(())
-        }),
-        case("runs::run_whose_start_was_not_acknowledged_is_started_once", async |cluster| {
-            let (scene, faults) = scene(&cluster).await?;
-            let flow = scene.secret_flow("scan", "hunter2");
-            for (event, rule) in [
-                ("1", Rule::of("/pipelineruns", Action::Close).method(Method::POST).times(1).after()),
-                ("2", Rule::of("/secrets", Action::Close).method(Method::POST).times(1).after()),
-                ("3", Rule::of("/pipelineruns/", Action::Close).method(Method::PATCH).times(1).after()),
-            ] {
-                faults.add(rule);
-                let run = scene.post_as(event, &flow).await?.run()?.to_owned();
-                faults.heal();
                 let run = scene.objects.get("PipelineRun", &run).await?;
-                ensure!(run["spec"]["status"].is_null(), "{run:#}");
-            }
-            ensure!(scene.objects.names("PipelineRun").await?.len() == 3);
-            Ok(())
-        }),
-        case("runs::run_that_is_pending_with_other_content_is_replaced_as_a_whole", async |cluster| {
-            let (scene, faults) = scene(&cluster).await?;
-            faults.add(Rule::of("/pipelineruns/", failure()).method(Method::PATCH));
-            scene.post_as("1", &scene.secret_flow("scan", "old")).await?.refused(503, "")?;
-            let unfinished = pending(&scene).await?;
-            faults.heal();
-
-            let mut flow = scene.secret_flow("scan", "new");
-            flow["steps"][0]["runtime"] = "images.example.org/scan:2".into();
-            let run = scene.post_as("1", &flow).await?.run()?.to_owned();
-            ensure!(run == name(&unfinished));
-            let run = scene.objects.get("PipelineRun", &run).await?;
-            ensure!(run["metadata"]["uid"] != unfinished["metadata"]["uid"] && run["spec"]["status"].is_null(), "{run:#}");
-            ensure!(steps(&run)[0]["image"] == "images.example.org/scan:2", "{run:#}");
-            let copy = scene.objects.get("Secret", &format!("{}-creds-secret", name(&run))).await?;
-            ensure!(copy["metadata"]["ownerReferences"][0]["uid"] == run["metadata"]["uid"], "{copy:#}");
-            ensure!(scene.objects.secret(name(&copy)).await?["TOKEN"] == "new");
-            Ok(())
-        }),
-        case("runs::run_whose_copies_are_refused_is_taken_back", async |cluster| {
-            let onix = Onix::start().await?;
-            let faults = Faults::start(&cluster).await?;
-            let scene = Scene::with(&cluster, |setup, _| setup.through(&faults).onix(&onix)).await?;
-            onix.put("ART_FLOW_x", scene.plain_flow("x"));
-            let refused = Action::Answer(StatusCode::UNPROCESSABLE_ENTITY, None);
-            faults.add(Rule::of("/secrets", refused).method(Method::POST));
-            let request = scene.function.post(&scene.key("ART_FLOW_x")).header("idempotency-key", "1");
-            ask(request.body("in")).await?.refused(422, "cannot apply K8S resources: ")?;
-            ensure!(scene.objects.names("PipelineRun").await?.is_empty());
-            ensure!(scene.objects.names("Secret").await?.is_empty());
-            Ok(())
-        }),
-        case("runs::run_that_somebody_cancelled_while_it_was_pending_stays_cancelled", async |cluster| {
-            let (scene, faults) = scene(&cluster).await?;
-            let flow = scene.secret_flow("scan", "hunter2");
-            faults.add(Rule::of("/pipelineruns/", failure()).method(Method::PATCH));
-            scene.post_as("1", &flow).await?.refused(503, "")?;
-            faults.heal();
-            let run = name(&pending(&scene).await?).to_owned();
-            let cancelled = serde_json::json!({"spec": {"status": "Cancelled"}});
-            scene.objects.merge("PipelineRun", &run, cancelled).await?;
-            ensure!(scene.post_as("1", &flow).await?.run()? == run);
-            let run = scene.objects.run().await?;
-            ensure!(run["spec"]["status"] == "Cancelled", "{run:#}");
-            Ok(())
-        }),
+                ensure!(
+                    run["metadata"]["uid"] != unfinished["metadata"]["uid"]
+                        && run["spec"]["status"].is_null(),
+                    "{run:#}"
+                );
+                ensure!(
+                    steps(&run)[0]["image"] == "images.example.org/scan:2",
+                    "{run:#}"
+                );
+                let copy = scene
+                    .objects
+                    .get("Secret", &format!("{}-creds-secret", name(&run)))
+                    .await?;
+                ensure!(
+                    copy["metadata"]["ownerReferences"][0]["uid"] == run["metadata"]["uid"],
+                    "{copy:#}"
+                );
+                ensure!(scene.objects.secret(name(&copy)).await?["TOKEN"] == "new");
+                Ok(())
+            },
+        ),
+        case(
+            "runs::run_whose_copies_are_refused_is_taken_back",
+            async |cluster| {
+                let onix = Onix::start().await?;
+                let faults = Faults::start(&cluster).await?;
+                let scene =
+                    Scene::with(&cluster, |setup, _| setup.through(&faults).onix(&onix)).await?;
+                onix.put("ART_FLOW_x", scene.plain_flow("x"));
+                let refused = Action::Answer(StatusCode::UNPROCESSABLE_ENTITY, None);
+                faults.add(Rule::of("/secrets", refused).method(Method::POST));
+                let request = scene
+                    .function
+                    .post(&scene.key("ART_FLOW_x"))
+                    .header("idempotency-key", "1");
+                ask(request.body("in"))
+                    .await?
+                    .refused(422, "cannot apply K8S resources: ")?;
+                ensure!(scene.objects.names("PipelineRun").await?.is_empty());
+                ensure!(scene.objects.names("Secret").await?.is_empty());
+                Ok(())
+            },
+        ),
+        case(
+            "runs::run_that_somebody_cancelled_while_it_was_pending_stays_cancelled",
+            async |cluster| {
+                let (scene, faults) = scene(&cluster).await?;
+                let flow = scene.secret_flow("scan", "hunter2");
+                faults.add(Rule::of("/pipelineruns/", failure()).method(Method::PATCH));
+                scene.post_as("1", &flow).await?.refused(503, "")?;
+                faults.heal();
+                let run = name(&pending(&scene).await?).to_owned();
+                let cancelled = serde_json::json!({"spec": {"status": "Cancelled"}});
+                scene.objects.merge("PipelineRun", &run, cancelled).await?;
+                ensure!(scene.post_as("1", &flow).await?.run()? == run);
+                let run = scene.objects.run().await?;
+                ensure!(run["spec"]["status"] == "Cancelled", "{run:#}");
+                Ok(())
+            },
+        ),
     ]
 }
 

@@ -64,7 +64,10 @@ impl Objects {
     /// They cannot be listed.
     pub async fn selected(&self, kind: &str, labels: &str) -> Result<Vec<Value>> {
         let uri = format!("{}?labelSelector={labels}", self.path(kind, "")?);
-        let list: Value = self.client.request(Request::get(uri).body(Vec::new())?).await?;
+        let list: Value = self
+            .client
+            .request(Request::get(uri).body(Vec::new())?)
+            .await?;
         let mut objects = list["items"].as_array().cloned().unwrap_or_default();
         for object in &mut objects {
             // Lists name the kind once, for all.
@@ -80,7 +83,10 @@ impl Objects {
     /// They cannot be listed.
     pub async fn names(&self, kind: &str) -> Result<Vec<String>> {
         let objects = self.all(kind).await?;
-        Ok(objects.iter().map(|object| name(object).to_owned()).collect())
+        Ok(objects
+            .iter()
+            .map(|object| name(object).to_owned())
+            .collect())
     }
 
     /// The one PipelineRun that there is.
@@ -122,8 +128,11 @@ impl Objects {
     /// The API server refuses it.
     pub async fn create(&self, object: &Value) -> Result<Value> {
         let uri = self.path(object["kind"].as_str().unwrap_or_default(), "")?;
-        self.send(Request::post(uri).header("content-type", "application/json"), object)
-            .await
+        self.send(
+            Request::post(uri).header("content-type", "application/json"),
+            object,
+        )
+        .await
     }
 
     /// What the API server would say to the creation of an object; nothing is stored.
@@ -133,7 +142,8 @@ impl Objects {
     pub async fn admit(&self, object: &Value) -> Result<Value> {
         let uri = self.path(object["kind"].as_str().unwrap_or_default(), "")?;
         let request = Request::post(format!("{uri}?dryRun=All"));
-        self.send(request.header("content-type", "application/json"), object).await
+        self.send(request.header("content-type", "application/json"), object)
+            .await
     }
 
     /// Applies an object as another field manager.
@@ -143,8 +153,11 @@ impl Objects {
     pub async fn apply_as(&self, manager: &str, object: &Value) -> Result<Value> {
         let uri = self.path(object["kind"].as_str().unwrap_or_default(), name(object))?;
         let request = Request::patch(format!("{uri}?fieldManager={manager}"));
-        self.send(request.header("content-type", "application/apply-patch+yaml"), object)
-            .await
+        self.send(
+            request.header("content-type", "application/apply-patch+yaml"),
+            object,
+        )
+        .await
     }
 
     /// Changes an object by a JSON merge patch.
@@ -153,8 +166,11 @@ impl Objects {
     /// The API server refuses it.
     pub async fn merge(&self, kind: &str, name: &str, patch: Value) -> Result<Value> {
         let request = Request::patch(self.path(kind, name)?);
-        self.send(request.header("content-type", "application/merge-patch+json"), &patch)
-            .await
+        self.send(
+            request.header("content-type", "application/merge-patch+json"),
+            &patch,
+        )
+        .await
     }
 
     /// Deletes an object.
@@ -168,7 +184,10 @@ impl Objects {
     }
 
     async fn send(&self, request: http::request::Builder, object: &Value) -> Result<Value> {
-        Ok(self.client.request(request.body(object.to_string().into_bytes())?).await?)
+        Ok(self
+            .client
+            .request(request.body(object.to_string().into_bytes())?)
+            .await?)
     }
 
     fn path(&self, kind: &str, name: &str) -> Result<String> {
@@ -194,7 +213,9 @@ impl Objects {
             }
         }
         // The namespace is another one in each run of the tests.
-        let found = documents.join("---\n").replace(&self.namespace, "team-blue");
+        let found = documents
+            .join("---\n")
+            .replace(&self.namespace, "team-blue");
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("expected/{case}.yaml"));
         if env::var_os("UPDATE_FIXTURES").is_some() {
             fs::create_dir_all(path.parent().context("a folder")?)?;
@@ -208,7 +229,11 @@ impl Objects {
             .enumerate()
             .find(|(_, (expected, found))| expected != found)
         {
-            bail!("{}:{}: expected `{expected}`, found `{found}`", path.display(), line + 1);
+            bail!(
+                "{}:{}: expected `{expected}`, found `{found}`",
+                path.display(),
+                line + 1
+            );
         }
         Ok(())
     }
@@ -222,13 +247,17 @@ pub fn name(object: &Value) -> &str {
 /// The names in a list of named things: steps, variables, mounts.
 pub fn names(list: &Value) -> Vec<&str> {
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    list.iter().map(|item| item["name"].as_str().unwrap_or_default()).collect()
+    list.iter()
+        .map(|item| item["name"].as_str().unwrap_or_default())
+        .collect()
 }
 
 /// The thing of that name in a list.
 pub fn named<'a>(list: &'a Value, name: &str) -> &'a Value {
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    list.iter().find(|item| item["name"] == name).unwrap_or(&Value::Null)
+    list.iter()
+        .find(|item| item["name"] == name)
+        .unwrap_or(&Value::Null)
 }
 
 /// The steps that a run embeds.
@@ -251,14 +280,26 @@ pub fn entries(secret: &Value) -> BTreeMap<String, Vec<u8>> {
 fn content(object: &Value) -> Value {
     let metadata = &object["metadata"];
     let mut kept = Map::new();
-    for field in ["name", "namespace", "labels", "annotations", "ownerReferences"] {
+    for field in [
+        "name",
+        "namespace",
+        "labels",
+        "annotations",
+        "ownerReferences",
+    ] {
         kept.insert(field.to_owned(), metadata[field].clone());
     }
     let mut content = json!({"kind": object["kind"], "metadata": kept, "spec": object["spec"]});
     if object["kind"] == "Secret" {
         let entries = entries(object);
-        let texts = entries.iter().map(|(entry, bytes)| (entry, String::from_utf8_lossy(bytes)));
-        content["data"] = Value::Object(texts.map(|(entry, text)| (entry.clone(), text.into())).collect());
+        let texts = entries
+            .iter()
+            .map(|(entry, bytes)| (entry, String::from_utf8_lossy(bytes)));
+        content["data"] = Value::Object(
+            texts
+                .map(|(entry, text)| (entry.clone(), text.into()))
+                .collect(),
+        );
         content["type"] = object["type"].clone();
         content["immutable"] = object["immutable"].clone();
     }
@@ -271,12 +312,17 @@ fn tidy(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             // Tekton's controller labels the runs that it has seen.
-            fields.retain(|name, _| !name.starts_with("tekton.dev/pipeline") || name.ends_with("SpanContext"));
+            fields.retain(|name, _| {
+                !name.starts_with("tekton.dev/pipeline") || name.ends_with("SpanContext")
+            });
             fields.remove("uid");
             fields.values_mut().for_each(tidy);
             fields.retain(|name, value| {
                 let empty = value.as_object().is_some_and(Map::is_empty);
-                !(value.is_null() || empty && ["computeResources", "metadata", "annotations", "labels"].contains(&name.as_str()))
+                !(value.is_null()
+                    || empty
+                        && ["computeResources", "metadata", "annotations", "labels"]
+                            .contains(&name.as_str()))
             });
             fields.sort_keys();
         }
