@@ -156,6 +156,12 @@ pub(super) fn cases() -> Vec<Case> {
                         "{status}: {log}"
                     );
                 }
+                let published = bare(&cluster).env("OX_HTTP_PWD", "adm1n");
+                let (status, log) = published.start_and_end().await?;
+                ensure!(
+                    !status.success() && log.contains("choose another"),
+                    "{status}: {log}"
+                );
                 let open = bare(&cluster).arg("--insecure-no-password").start().await?;
                 ensure!(ask(open.anonymous(Method::GET, "/")).await?.text == "OK");
                 Ok(())

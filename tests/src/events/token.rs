@@ -157,6 +157,73 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ),
         case(
+            "events::token_s_issuer_is_that_of_the_api_server_unless_configured",
+            async |cluster| {
+                let scene = Scene::with(&cluster, |setup, _| {
+                    setup.env("HOOKRUN_OIDC_AUDIENCE", AUDIENCE)
+                })
+                .await?;
+                let good = token(&cluster, &scene, &[AUDIENCE]).await?;
+                let other = forge(&cluster, &good, &|_, claims| {
+                    claims["iss"] = "https://elsewhere.example.org".into()
+                })?;
+                let post = |token: &str| {
+                    let request = scene
+                        .function
+                        .anonymous(Method::POST, "/flow")
+                        .bearer_auth(token);
+                    binary(request, "1", scene.plain_flow("scan").to_string())
+                };
+                ensure!(ask(post(&other)).await?.status == 401);
+                ask(post(&good)).await?.told_to_broker(200)?;
+
+                let elsewhere = Scene::with(&cluster, |setup, _| {
+                    oidc(setup, &cluster)
+                        .env("HOOKRUN_OIDC_ISSUER", "https://elsewhere.example.org")
+                })
+                .await?;
+                let request = elsewhere
+                    .function
+                    .anonymous(Method::POST, "/flow")
+                    .bearer_auth(&good);
+                let answer = ask(binary(
+                    request,
+                    "1",
+                    elsewhere.plain_flow("scan").to_string(),
+                ))
+                .await?;
+                ensure!(answer.status == 401, "{answer:?}");
+                elsewhere.objects.ensure_none().await
+            },
+        ),
+        case(
+            "events::token_must_be_of_a_subject_that_is_listed_where_some_are",
+            async |cluster| {
+                let scene = Scene::with(&cluster, |setup, namespace| {
+                    oidc(setup, &cluster).env(
+                        "HOOKRUN_OIDC_SUBJECTS",
+                        &format!("system:serviceaccount:{namespace}:trigger"),
+                    )
+                })
+                .await?;
+                cluster.service_account(&scene.namespace, "trigger").await?;
+                let flow = scene.plain_flow("scan").to_string();
+                for (account, status) in [("pipeline", 401), ("trigger", 200)] {
+                    let token = cluster
+                        .token(&scene.namespace, account, &[AUDIENCE])
+                        .await?;
+                    let request = scene
+                        .function
+                        .anonymous(Method::POST, "/flow")
+                        .bearer_auth(token);
+                    ask(binary(request, "1", flow.clone()))
+                        .await?
+                        .told_to_broker(status)?;
+                }
+                Ok(())
+            },
+        ),
+        case(
             "events::token_is_of_no_use_where_none_is_configured",
             async |cluster| {
                 let scene = Scene::new(&cluster).await?;
