@@ -26,8 +26,28 @@ pub mod server;
 
 pub mod harness;
 
+pub mod support;
+
+pub mod acceptance;
+pub mod admission;
+pub mod events;
+pub mod manifests;
+pub mod rbac;
+pub mod runs;
+
 /// Every case of every module.
 #[must_use]
 pub fn all() -> Vec<case::Case> {
-    [harness::cases()].into_iter().flatten().collect()
+    [
+        harness::cases(),
+        acceptance::cases(),
+        admission::cases(),
+        events::cases(),
+        manifests::cases(),
+        rbac::cases(),
+        runs::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
