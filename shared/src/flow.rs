@@ -32,6 +32,19 @@ pub struct Flow {
     pub payload: Option<PayloadFile>,
     /// How long a run may take altogether; `None` leaves it to the cluster.
     pub timeout: Option<Duration>,
+    /// Who its runs act as; what is left out is the installation's choice.
+    pub identity: Identity,
+}
+
+/// Who a run acts as.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The ServiceAccount, whose rights and image pull secrets the pods get.
+    pub service_account: Option<String>,
+    /// The user of the pods' processes.
+    pub user: Option<i64>,
+    /// The group that owns the pods' folders.
+    pub group: Option<i64>,
 }
 
 impl Flow {

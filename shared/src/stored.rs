@@ -162,6 +162,7 @@ pub fn snapshot(
         params,
         pipeline: EmbeddedPipeline::Stored(spec),
         timeouts: None,
+        acts_as: &Default::default(),
         copies,
     };
     report.into_inner().finish(assemble(parts))

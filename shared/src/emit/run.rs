@@ -10,7 +10,7 @@ use super::{
     pipeline, task,
 };
 use crate::{
-    flow::Flow,
+    flow::{self, Flow},
     label,
     name::{Label, object_name, run_name},
     tekton::{
@@ -72,6 +72,7 @@ pub(super) fn emit(
         params: pipeline::values(flow),
         pipeline: EmbeddedPipeline::Made(spec),
         timeouts: pipeline::timeouts(flow),
+        acts_as: &flow.identity,
         copies,
     })
 }
@@ -120,7 +121,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) name: Label,
     /// What asked for it.
     pub(crate) request: &'a Request<'a>,
-    /// As whom it runs.
+    /// As whom it runs otherwise.
     pub(crate) settings: &'a Settings,
     /// The values that it gives.
     pub(crate) params: Vec<Param>,
@@ -128,6 +129,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) pipeline: EmbeddedPipeline,
     /// Its limits.
     pub(crate) timeouts: Option<Timeouts>,
+    /// As whom, where the flow says so.
+    pub(crate) acts_as: &'a flow::Identity,
     /// The Secrets that it owns: names and contents in base64.
     pub(crate) copies: Vec<(String, BTreeMap<String, String>)>,
 }
@@ -142,20 +145,29 @@ pub(crate) fn assemble(parts: Parts<'_>) -> Run {
         params,
         pipeline,
         timeouts,
+        acts_as,
         copies,
     } = parts;
+    let flow::Identity {
+        service_account,
+        user,
+        group,
+    } = acts_as;
     let mut spec = PipelineRunSpec {
         status: None,
         params,
         pipeline_spec: pipeline,
         timeouts,
         task_run_template: TaskRunTemplate {
-            service_account_name: settings.service_account.clone(),
+            service_account_name: service_account
+                .as_ref()
+                .unwrap_or(&settings.service_account)
+                .clone(),
             pod_template: PodTemplate {
                 security_context: PodSecurityContext {
                     run_as_non_root: true,
-                    run_as_user: settings.user,
-                    fs_group: settings.user,
+                    run_as_user: user.unwrap_or(settings.user),
+                    fs_group: group.unwrap_or(settings.user),
                 },
             },
         },

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 
 use super::{Document, Input};
 use crate::{
-    flow::{Flow, OnFailure, Parameter, PayloadFile, Task, Value, expands},
+    flow::{Flow, Identity, OnFailure, Parameter, PayloadFile, Task, Value, expands},
     format::Lowering,
     name::Label,
     problem::{Kind, Path, Problem, Problems, Report, shortened},
@@ -163,6 +163,7 @@ impl Document {
                 entry: PAYLOAD_FILE.to_owned(),
             }),
             timeout: None,
+            identity: Identity::default(),
         };
         (flow, notes.report.into_inner())
     }
