@@ -6,14 +6,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use http::HeaderValue;
+use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
-use http::{HeaderValue, header};
 
 use crate::problem::{self, Problem};
 use crate::router::{BoxFuture, Guard};
 use crate::{Response, event, response};
 
 mod basic;
+mod header;
 mod provider;
 mod token;
 
@@ -140,7 +142,7 @@ pub enum Caller {
 enum Events {
     Basic,
     ClusterLocal,
-    Tokens(Tokens),
+    Tokens(Box<Tokens>),
 }
 
 /// How everything else is let in.
@@ -170,12 +172,12 @@ impl AuthOptions {
     /// No credentials and no flag that says so, or credentials that cannot be used.
     pub fn gate(&self, keys: Option<Arc<dyn KeySource>>) -> Result<Gate, Error> {
         let events = match (&self.oidc_audience, keys) {
-            (Some(audience), Some(keys)) => Events::Tokens(Tokens::new(
+            (Some(audience), Some(keys)) => Events::Tokens(Box::new(Tokens::new(
                 audience,
                 self.oidc_issuer.as_deref(),
                 &self.oidc_subjects,
                 keys,
-            )),
+            ))),
             (Some(_), None) => return Err(Error::NoKeys),
             (None, _) if self.cluster_local => Events::ClusterLocal,
             (None, _) => Events::Basic,
@@ -215,7 +217,7 @@ impl Gate {
         if event::is_cloud_event(parts) {
             match &self.events {
                 Events::ClusterLocal => return Ok(Caller::Anyone),
-                Events::Tokens(tokens) if basic::credentials(&parts.headers).is_none() => {
+                Events::Tokens(tokens) if header::basic(&parts.headers).is_none() => {
                     return match tokens.check(&parts.headers).await {
                         Ok(subject) => Ok(Caller::Subject(subject)),
                         Err(token::Error::Invalid(reason)) => {
@@ -261,7 +263,7 @@ impl Gate {
             };
             answer
                 .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
         answer
     }

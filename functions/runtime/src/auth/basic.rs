@@ -5,25 +5,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use base64::Engine as _;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use http::header::{self, HeaderMap};
+use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::Error;
+use super::{Error, header};
 
 /// The password that the Artisan runner came with.
 const PUBLISHED: &str = "adm1n";
 
 /// The files are looked at, at most so often.
 const PERIOD: Duration = Duration::from_secs(1);
-
-/// Some senders leave the padding out.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// What `Authorization` is compared with: digests, so that neither time nor memory tells a length.
 pub struct Basic {
@@ -84,7 +76,7 @@ impl Basic {
 
     /// Whether the request carries valid credentials. Takes as long without any as with wrong ones.
     pub fn check(&self, headers: &HeaderMap) -> bool {
-        let given: [u8; 32] = Sha256::digest(credentials(headers).unwrap_or_default()).into();
+        let given: [u8; 32] = Sha256::digest(header::basic(headers).unwrap_or_default()).into();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(folder) = &self.source {
             known.refresh(folder);
@@ -120,20 +112,6 @@ impl Known {
             }
         }
     }
-}
-
-/// User and password of the one `Authorization: Basic` header that there is, still joined by their colon.
-pub(super) fn credentials(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = values
-        .next()
-        .filter(|_| values.next().is_none())?
-        .as_bytes();
-    let (scheme, token) = value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return None;
-    }
-    BASE64.decode(token.trim_ascii()).ok()
 }
 
 fn digests(user: &str, passwords: &[&str]) -> Result<Vec<[u8; 32]>, Error> {

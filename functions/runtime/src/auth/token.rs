@@ -5,20 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap};
+use http::HeaderMap;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::provider;
+use super::{header, provider};
 use crate::router::BoxFuture;
 
 /// Where the keys are published; handed in, since this package does not know the cluster.
 pub trait KeySource: Send + Sync {
-    /// The document at this path of the API server (`/openid/v1/jwks`, `/.well-known/openid-configuration`). Has a time
-    /// limit of its own.
+    /// The document at this path of the API server (`/openid/v1/jwks`, `/.well-known/openid-configuration`).
     fn fetch<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Bytes, String>>;
 }
 
@@ -26,10 +25,11 @@ const DISCOVERY: &str = "/.well-known/openid-configuration";
 const KEYS: &str = "/openid/v1/jwks";
 /// Unknown keys make us ask again, at most so often.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Others wait meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Keys that were withdrawn are forgotten after this.
 const AGE: Duration = Duration::from_secs(3600);
 const DOCUMENT_BYTES: usize = 256 << 10;
-const TOKEN_BYTES: usize = 16 << 10;
 const MOST_KEYS: usize = 64;
 /// Clocks of two machines differ by less.
 const LEEWAY: u64 = 30;
@@ -92,7 +92,7 @@ impl Tokens {
     /// The subject of the request's token.
     pub(super) async fn check(&self, headers: &HeaderMap) -> Result<String, Error> {
         let invalid = |reason: &str| Error::Invalid(reason.to_owned());
-        let token = bearer(headers).ok_or_else(|| invalid("there is no bearer token"))?;
+        let token = header::bearer(headers).ok_or_else(|| invalid("there is no bearer token"))?;
         let head = jsonwebtoken::decode_header(token).map_err(|e| Error::Invalid(e.to_string()))?;
         if !matches!(head.alg, Algorithm::RS256 | Algorithm::ES256) {
             return Err(invalid("the algorithm is neither RS256 nor ES256"));
@@ -196,7 +196,8 @@ impl Tokens {
     }
 
     async fn document<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, String> {
-        let bytes = self.source.fetch(path).await?;
+        let fetch = tokio::time::timeout(PATIENCE, self.source.fetch(path)).await;
+        let bytes = fetch.map_err(|_| format!("{path} did not come within {PATIENCE:?}"))??;
         if bytes.len() > DOCUMENT_BYTES {
             return Err(format!("{path} has more than {DOCUMENT_BYTES} bytes"));
         }
@@ -220,16 +221,4 @@ fn usable(key: &Jwk) -> Option<(String, (Algorithm, DecodingKey))> {
     };
     let id = key.common.key_id.clone()?;
     Some((id, (algorithm, DecodingKey::from_jwk(key).ok()?)))
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = values
-        .next()
-        .filter(|_| values.next().is_none())?
-        .to_str()
-        .ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && token.len() <= TOKEN_BYTES).then_some(token)
 }

@@ -1,5 +1,14 @@
 //! The whole shell over real sockets, as a peer meets it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "helpers of tests are tests, too; clippy knows only those with the attribute"
+)]
+
 mod support;
 
 /// What is answered to what.
