@@ -239,7 +239,14 @@ mod tests {
         let one = by("m1", None, json!({"a": "1"}), Force::No)?;
         let config = json!({"metadata": {"name": "a"}, "data": {"a": "1"}});
         let writer = writer("m1", Operation::Apply);
-        let again = apply(config_map(), Some(&one), &config, &writer, Force::No, "later")?;
+        let again = apply(
+            config_map(),
+            Some(&one),
+            &config,
+            &writer,
+            Force::No,
+            "later",
+        )?;
         assert!(managers::same_but_for_times(&one, &again));
         Ok(())
     }

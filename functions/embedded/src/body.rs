@@ -3,8 +3,7 @@
 use crate::{
     failure::{Failure, Result},
     folder::first_line,
-    kinds,
-    object, protobuf,
+    kinds, object, protobuf,
     query::FieldValidation,
     resource::{Origin, Resource},
     route::Part,
@@ -37,9 +36,8 @@ pub(crate) fn object(resource: &Resource, media_type: &str, body: &[u8]) -> Resu
         "" | "application/json" => serde_json::from_slice(body)
             .map_err(|e| unrecognized(&format!("json parse error: {e}")))?,
         "application/yaml" => yaml(body)?,
-        PROTOBUF => protobuf::decode(body).map_err(|why| {
-            Failure::bad_request(format!("the protobuf cannot be read: {why}"))
-        })?,
+        PROTOBUF => protobuf::decode(body)
+            .map_err(|why| Failure::bad_request(format!("the protobuf cannot be read: {why}")))?,
         _ => {
             return Err(Failure::unsupported_media_type(
                 "application/json, application/yaml, application/vnd.kubernetes.protobuf",
@@ -86,10 +84,10 @@ fn yaml(body: &[u8]) -> Result<Value> {
         |why: &dyn std::fmt::Display| Failure::bad_request(format!("error decoding YAML: {why}"));
     let text = std::str::from_utf8(body).map_err(|e| refused(&e))?;
     // kubectl sends JSON here; reading that as JSON is quicker and reports better.
-    if text.trim_start().starts_with('{') {
-        if let Ok(value) = serde_json::from_str(text) {
-            return Ok(value);
-        }
+    if text.trim_start().starts_with('{')
+        && let Ok(value) = serde_json::from_str(text)
+    {
+        return Ok(value);
     }
     serde_saphyr::from_str(text).map_err(|e| refused(&first_line(&e)))
 }
@@ -208,11 +206,7 @@ fn is_nothing(value: &Value) -> bool {
 }
 
 /// What the URL says about name and namespace is put into the object, or must agree with it.
-pub(crate) fn place(
-    object: &mut Value,
-    namespace: &str,
-    name: Option<&str>,
-) -> Result<()> {
+pub(crate) fn place(object: &mut Value, namespace: &str, name: Option<&str>) -> Result<()> {
     let own = object::meta(object, "namespace");
     if own.is_empty() {
         if !namespace.is_empty() {
@@ -242,7 +236,13 @@ pub(crate) fn keep_other_part(resource: &Resource, part: Part, new: &mut Value, 
         Part::Status => {
             let mut kept = old.clone();
             object::copy_field(&mut kept, new, "status");
-            for field in ["resourceVersion", "uid", "name", "namespace", "managedFields"] {
+            for field in [
+                "resourceVersion",
+                "uid",
+                "name",
+                "namespace",
+                "managedFields",
+            ] {
                 match new["metadata"].get(field) {
                     Some(value) => object::set_meta(&mut kept, field, value.clone()),
                     None => object::unset_meta(&mut kept, field),
@@ -264,7 +264,8 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_told_by_their_path() {
-        let object = json!({"metadata": {"name": "a", "bar": 1, "creationTimestamp": null}, "foo": 2});
+        let object =
+            json!({"metadata": {"name": "a", "bar": 1, "creationTimestamp": null}, "foo": 2});
         let strict = checked(secret(), object.clone(), FieldValidation::Strict);
         assert_eq!(
             strict.map(|d| d.object).map_err(|e| e.to_string()),
@@ -298,7 +299,10 @@ mod tests {
             ("[]", "application/json"),
             ("{}", "application/json"),
             ("a: [", "application/yaml"),
-            ("{\"apiVersion\":\"tekton.dev/v1\",\"kind\":\"Pipeline\"}", ""),
+            (
+                "{\"apiVersion\":\"tekton.dev/v1\",\"kind\":\"Pipeline\"}",
+                "",
+            ),
             ("{\"apiVersion\":\"v1\",\"kind\":\"Task\"}", ""),
         ] {
             let refused = object(task, media_type, body.as_bytes());

@@ -76,9 +76,8 @@ fn read(media_type: &str, bytes: &[u8]) -> Result<Options> {
     if bytes.is_empty() {
         return Ok(Options::default());
     }
-    let unreadable = |why: String| {
-        Failure::bad_request(format!("the delete options cannot be read: {why}"))
-    };
+    let unreadable =
+        |why: String| Failure::bad_request(format!("the delete options cannot be read: {why}"));
     let options: Value = match media_type {
         body::PROTOBUF => protobuf::decode(bytes).map_err(unreadable)?,
         _ => serde_json::from_slice(bytes).map_err(|e| unreadable(e.to_string()))?,

@@ -7,7 +7,9 @@ use crate::{
 use http::HeaderMap;
 use serde_json::{Value, json};
 
-const VERBS: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
+const VERBS: &[&str] = &[
+    "create", "delete", "get", "list", "patch", "update", "watch",
+];
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
 /// The document at a path, `None` where there is none.
@@ -17,7 +19,9 @@ pub(crate) fn document(path: &str, headers: &HeaderMap) -> Option<Value> {
         [""] => Some(json!({ "paths": paths() })),
         ["version"] => Some(version()),
         ["api"] if aggregated(headers) => Some(aggregate(|r| r.group.is_empty())),
-        ["api"] => Some(json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})),
+        ["api"] => Some(
+            json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
+        ),
         ["apis"] if aggregated(headers) => Some(aggregate(|r| !r.group.is_empty())),
         ["apis"] => {
             let groups: Vec<Value> = groups().map(group).collect();
@@ -55,7 +59,11 @@ fn groups() -> impl Iterator<Item = &'static Resource> {
 fn group_versions() -> impl Iterator<Item = &'static Resource> {
     RESOURCES.iter().enumerate().filter_map(|(at, resource)| {
         let same = |r: &&Resource| r.group == resource.group && r.version == resource.version;
-        RESOURCES[..at].iter().find(same).is_none().then_some(resource)
+        RESOURCES[..at]
+            .iter()
+            .find(same)
+            .is_none()
+            .then_some(resource)
     })
 }
 
@@ -119,8 +127,11 @@ fn aggregate(wanted: impl Fn(&Resource) -> bool) -> Value {
     let items: Vec<Value> = group_versions()
         .filter(|r| wanted(r))
         .map(|of| {
-            let resources: Vec<Value> = members(of.group, of.version).map(aggregated_entry).collect();
-            let version = json!({"version": of.version, "resources": resources, "freshness": "Current"});
+            let resources: Vec<Value> = members(of.group, of.version)
+                .map(aggregated_entry)
+                .collect();
+            let version =
+                json!({"version": of.version, "resources": resources, "freshness": "Current"});
             let metadata = match of.group {
                 "" => json!({}),
                 group => json!({ "name": group }),
@@ -164,7 +175,10 @@ fn openapi_paths() -> Value {
         let path = r.group_path();
         // Clients keep documents by this hash; the documents change with the program only.
         let url = format!("/openapi/v3{path}?hash={}", env!("CARGO_PKG_VERSION"));
-        (path.trim_start_matches('/').to_owned(), json!({ "serverRelativeURL": url }))
+        (
+            path.trim_start_matches('/').to_owned(),
+            json!({ "serverRelativeURL": url }),
+        )
     };
     Value::Object(group_versions().map(entry).collect())
 }
@@ -172,9 +186,7 @@ fn openapi_paths() -> Value {
 /// Just enough for kubectl to see that the server checks fields itself: schemas are open.
 fn openapi(group: &str, version: &str) -> Option<Value> {
     members(group, version).next()?;
-    let parameter = |name: &str, kind: &str| {
-        json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}})
-    };
+    let parameter = |name: &str, kind: &str| json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}});
     let parameters = [
         ("dryRun", "string"),
         ("fieldManager", "string"),
@@ -185,7 +197,8 @@ fn openapi(group: &str, version: &str) -> Option<Value> {
     let mut paths = serde_json::Map::new();
     let mut schemas = serde_json::Map::new();
     for resource in members(group, version) {
-        let kind = json!({"group": resource.group, "version": resource.version, "kind": resource.kind});
+        let kind =
+            json!({"group": resource.group, "version": resource.version, "kind": resource.kind});
         let namespace = match resource.scope {
             Scope::Namespaced => "/namespaces/{namespace}",
             Scope::Cluster => "",

@@ -277,21 +277,14 @@ impl Failure {
 
     /// A page of another origin talks to us through somebody's browser.
     pub(crate) fn foreign_origin() -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            "Forbidden",
-            "this API answers no pages of other origins",
-        )
+        let message =
+            "this API answers no pages of other origins: ask for it by address, or as localhost";
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
     }
 
     pub(crate) fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "MethodNotAllowed",
-            message,
-        )
-        .with(json!({}))
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).with(json!({}))
     }
 
     pub(crate) fn not_acceptable() -> Self {
@@ -326,10 +319,9 @@ impl Failure {
     }
 
     pub(crate) fn too_new(asked: u64, current: u64) -> Self {
-        let message = format!(
-            "Timeout: Too large resource version: {asked}, current: {current}"
-        );
-        let causes = json!([{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]);
+        let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
+        let causes =
+            json!([{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]);
         Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
             .with(json!({"causes": causes, "retryAfterSeconds": 1}))
     }
@@ -343,11 +335,7 @@ impl Failure {
     }
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "InternalError",
-            message,
-        )
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
     }
 
     /// The folder cannot be written: nothing was changed.

@@ -75,11 +75,7 @@ impl Fields {
     pub(crate) fn insert(&mut self, path: &[Step]) {
         match path {
             [] => self.member = true,
-            [first, rest @ ..] => self
-                .children
-                .entry(first.clone())
-                .or_default()
-                .insert(rest),
+            [first, rest @ ..] => self.children.entry(first.clone()).or_default().insert(rest),
         }
     }
 
@@ -234,7 +230,12 @@ mod tests {
 
     #[test]
     fn what_is_not_in_the_form_is_refused() {
-        for bad in [json!([]), json!({"x": {}}), json!({"k:{": {}}), json!({"f:a": 1})] {
+        for bad in [
+            json!([]),
+            json!({"x": {}}),
+            json!({"k:{": {}}),
+            json!({"f:a": 1}),
+        ] {
             assert_eq!(Fields::from_json(&bad), None, "{bad}");
         }
     }

@@ -114,7 +114,8 @@ impl Folder {
                 Scope::Cluster => self.load_folder(resource, "", &folder, &mut contents)?,
                 Scope::Namespaced => {
                     for path in sorted(&folder)?.into_iter().filter(|p| p.is_dir()) {
-                        let namespace = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+                        let namespace =
+                            path.file_name().and_then(OsStr::to_str).unwrap_or_default();
                         self.load_folder(resource, namespace, &path, &mut contents)?;
                     }
                 }
@@ -160,7 +161,9 @@ impl Folder {
         let mut value: Value = serde_saphyr::from_str(&text).map_err(|e| first_line(&e))?;
         let (api_version, kind) = (resource.api_version(), resource.kind);
         if value["apiVersion"] != *api_version || value["kind"] != kind {
-            return Err(format!("an object here has apiVersion {api_version} and kind {kind}"));
+            return Err(format!(
+                "an object here has apiVersion {api_version} and kind {kind}"
+            ));
         }
         if !value["metadata"].is_object() {
             return Err("it has no metadata".to_owned());
@@ -168,7 +171,9 @@ impl Folder {
         match object::meta(&value, "namespace") {
             "" if !namespace.is_empty() => object::set_meta(&mut value, "namespace", namespace),
             own if own != namespace => {
-                return Err(format!("it says that its namespace is {own:?}, and lies elsewhere"));
+                return Err(format!(
+                    "it says that its namespace is {own:?}, and lies elsewhere"
+                ));
             }
             _ => {}
         }
@@ -224,12 +229,18 @@ fn sorted(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
-        Err(error) => return Err(error),
+        Err(error) => {
+            let text = format!("{}: {error}", folder.display());
+            return Err(io::Error::new(error.kind(), text));
+        }
     };
     let mut paths = entries
         .map(|entry| entry.map(|e| e.path()))
         .collect::<io::Result<Vec<PathBuf>>>()?;
-    let hidden = |p: &PathBuf| p.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
+    let hidden = |p: &PathBuf| {
+        p.file_name()
+            .is_some_and(|n| n.as_encoded_bytes().starts_with(b"."))
+    };
     paths.retain(|p| !hidden(p));
     paths.sort();
     Ok(paths)

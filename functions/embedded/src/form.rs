@@ -57,7 +57,10 @@ impl Encoding {
 
 /// The alternatives of `Accept`, each its media type and its parameter `as`.
 pub(crate) fn accepted(headers: &HeaderMap) -> Vec<(String, Option<String>)> {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    let values = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|v| v.to_str().ok());
     values
         .flat_map(|value| value.split(','))
         .map(|alternative| {
@@ -111,7 +114,13 @@ impl Form {
             View::Table(include) => {
                 let version = &object["metadata"]["resourceVersion"];
                 let metadata = json!({ "resourceVersion": version });
-                table(resource, [object].into_iter(), include, &metadata, Header::Shown)
+                table(
+                    resource,
+                    [object].into_iter(),
+                    include,
+                    &metadata,
+                    Header::Shown,
+                )
             }
         }
     }

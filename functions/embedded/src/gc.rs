@@ -63,7 +63,9 @@ pub(crate) fn marked(stored: &Value, propagation: Propagation) -> Value {
         Propagation::Foreground => Some(FOREGROUND),
         Propagation::Orphan => Some(ORPHAN),
     };
-    object::retain(&mut object, "finalizers", |f| f != FOREGROUND && f != ORPHAN);
+    object::retain(&mut object, "finalizers", |f| {
+        f != FOREGROUND && f != ORPHAN
+    });
     if let Some(policy) = policy {
         let finalizers = object::metadata(&mut object)
             .entry("finalizers")

@@ -94,12 +94,7 @@ fn check_key(field: &str, key: &str, problems: &mut Vec<Invalid>) {
 }
 
 /// Objects marked `immutable` keep what they hold, and the mark.
-fn check_immutable(
-    new: &Value,
-    old: Option<&Value>,
-    fields: &[&str],
-    problems: &mut Vec<Invalid>,
-) {
+fn check_immutable(new: &Value, old: Option<&Value>, fields: &[&str], problems: &mut Vec<Invalid>) {
     let Some(old) = old.filter(|old| old["immutable"] == true) else {
         return;
     };

@@ -25,6 +25,7 @@ mod gc;
 mod kinds;
 mod managers;
 mod object;
+mod origin;
 mod patch;
 mod protobuf;
 mod query;

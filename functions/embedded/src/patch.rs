@@ -65,7 +65,9 @@ pub(crate) fn merge(object: &mut Value, patch: &[u8]) -> Result<()> {
 pub(crate) fn strategic(object: &mut Value, patch: &[u8]) -> Result<()> {
     match serde_json::from_slice(patch).map_err(undecodable)? {
         Value::Object(patch) => merge_map(object, patch, ""),
-        _ => Err(undecodable("a strategic merge patch of an object is an object")),
+        _ => Err(undecodable(
+            "a strategic merge patch of an object is an object",
+        )),
     }
 }
 
@@ -130,7 +132,11 @@ fn merge_map(target: &mut Value, mut patch: Map<String, Value>, path: &str) -> R
         }
     }
     for (list, order) in orders {
-        reorder(&mut target[&list], &order, merge_key(&format!("{path}.{list}")));
+        reorder(
+            &mut target[&list],
+            &order,
+            merge_key(&format!("{path}.{list}")),
+        );
     }
     Ok(())
 }
@@ -241,7 +247,8 @@ mod tests {
     #[test]
     fn directives_replace_and_delete() {
         let object = json!({"data": {"a": "1"}, "labels": {"x": "y"}});
-        let patch = json!({"data": {"$patch": "replace", "b": "2"}, "labels": {"$patch": "delete"}});
+        let patch =
+            json!({"data": {"$patch": "replace", "b": "2"}, "labels": {"$patch": "delete"}});
         assert_eq!(strategically(object, patch), json!({"data": {"b": "2"}}));
     }
 }

@@ -179,9 +179,8 @@ fn message(mut bytes: &[u8], fields: Message) -> Result<Value, String> {
             Kind::Ignored => {}
             Kind::List(kind) => {
                 let element = value(&wire, **kind)?;
-                if let Value::Array(list) = object
-                    .entry(*name)
-                    .or_insert_with(|| Value::Array(vec![]))
+                if let Value::Array(list) =
+                    object.entry(*name).or_insert_with(|| Value::Array(vec![]))
                 {
                     list.push(element);
                 }
@@ -291,7 +290,14 @@ mod tests {
         let data = [put(1, b"k"), put(2, b"v")].concat();
         let raw = [put(1, &metadata), put(2, &data), put(3, b"Opaque")].concat();
         let kind = [put(1, b"v1"), put(2, b"Secret")].concat();
-        [MAGIC, &put(1, &kind), &put(2, &raw), &put(3, b""), &put(4, b"")].concat()
+        [
+            MAGIC,
+            &put(1, &kind),
+            &put(2, &raw),
+            &put(3, b""),
+            &put(4, b""),
+        ]
+        .concat()
     }
 
     #[test]

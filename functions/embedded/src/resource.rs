@@ -128,7 +128,10 @@ pub(crate) static RESOURCES: &[Resource] = &[
             "source",
             "type",
         ],
-        shapes: &[("involvedObject", Shape::Atomic), ("related", Shape::Atomic)],
+        shapes: &[
+            ("involvedObject", Shape::Atomic),
+            ("related", Shape::Atomic),
+        ],
         rules: kinds::EVENT,
         ..CORE
     },

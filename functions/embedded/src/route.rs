@@ -107,7 +107,10 @@ mod tests {
             ("/api/v1/namespaces/a", "namespaces \"\" a Whole"),
             ("/api/v1/namespaces/a/secrets", "secrets Some(\"a\")"),
             ("/api/v1/namespaces/a/secrets/b", "secrets \"a\" b Whole"),
-            ("/apis/tekton.dev/v1/namespaces/a/taskruns/b/status", "taskruns \"a\" b Status"),
+            (
+                "/apis/tekton.dev/v1/namespaces/a/taskruns/b/status",
+                "taskruns \"a\" b Status",
+            ),
             ("/api/v1/namespaces/a/secrets/b/status", "unknown"),
             ("/api/v1/namespaces/a/status", "unknown"),
             ("/api/v1/secrets/b", "unknown"),

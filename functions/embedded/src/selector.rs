@@ -113,8 +113,8 @@ fn parse_fields(resource: &Resource, text: &str) -> Result<Vec<Condition>> {
                 "invalid selector: '{term}'; can't understand '{term}'"
             )));
         };
-        let known =
-            matches!(field, "metadata.name" | "metadata.namespace") || resource.selectable.contains(&field);
+        let known = matches!(field, "metadata.name" | "metadata.namespace")
+            || resource.selectable.contains(&field);
         if !known {
             return Err(Failure::bad_request(format!(
                 "field label not supported: {field}"
@@ -291,7 +291,11 @@ impl<'a> Tokens<'a> {
 }
 
 fn is_word(token: &str) -> bool {
-    !token.is_empty() && !matches!(token.as_bytes()[0], b'=' | b'!' | b'>' | b'<' | b'(' | b')' | b',')
+    !token.is_empty()
+        && !matches!(
+            token.as_bytes()[0],
+            b'=' | b'!' | b'>' | b'<' | b'(' | b')' | b','
+        )
 }
 
 /// The labels of an object pass the selector text; for the tests.
@@ -313,7 +317,8 @@ mod tests {
 
     #[test]
     fn labels_are_selected_as_kubernetes_does() {
-        let object = json!({"metadata": {"labels": {"n": "3", "hookrun.dev/flow": "a", "even": "no"}}});
+        let object =
+            json!({"metadata": {"labels": {"n": "3", "hookrun.dev/flow": "a", "even": "no"}}});
         for (selector, expected) in [
             ("", true),
             ("n=3", true),
@@ -337,15 +342,37 @@ mod tests {
     #[test]
     fn nonsense_is_refused_in_the_words_of_the_api_server() {
         for (selector, expected) in [
-            ("=x", "found '=', expected: !, identifier, or 'end of string'"),
+            (
+                "=x",
+                "found '=', expected: !, identifier, or 'end of string'",
+            ),
             ("n=3,", "found '', expected: identifier after ','"),
-            ("n in (3", "unable to parse requirement: found '', expected: ',' or ')'"),
-            ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
-            ("!", "unable to parse requirement: found '', expected: identifier"),
-            ("n in 3", "unable to parse requirement: found '3' expected: '('"),
-            ("n<a", "unable to parse requirement: values[0]: Invalid value: \"a\": for 'Gt', 'Lt' operators, the value must be an integer"),
+            (
+                "n in (3",
+                "unable to parse requirement: found '', expected: ',' or ')'",
+            ),
+            (
+                "a b",
+                "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt",
+            ),
+            (
+                "!",
+                "unable to parse requirement: found '', expected: identifier",
+            ),
+            (
+                "n in 3",
+                "unable to parse requirement: found '3' expected: '('",
+            ),
+            (
+                "n<a",
+                "unable to parse requirement: values[0]: Invalid value: \"a\": for 'Gt', 'Lt' operators, the value must be an integer",
+            ),
         ] {
-            assert_eq!(selects(selector, &json!({})), Err(expected.to_owned()), "{selector}");
+            assert_eq!(
+                selects(selector, &json!({})),
+                Err(expected.to_owned()),
+                "{selector}"
+            );
         }
     }
 
@@ -362,7 +389,10 @@ mod tests {
             assert_eq!(selector.matches(&object), expected, "{fields}");
         }
         let refused = Selector::parse(event, "", "spec.x=1").map_err(|e| e.to_string());
-        assert_eq!(refused.err().as_deref(), Some("field label not supported: spec.x"));
+        assert_eq!(
+            refused.err().as_deref(),
+            Some("field label not supported: spec.x")
+        );
     }
 
     #[test]

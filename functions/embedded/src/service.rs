@@ -4,6 +4,7 @@ use crate::{
     Body, body, delete, discovery,
     failure::{Failure, Result},
     form::{Encoding, Form, View},
+    origin,
     query::Query,
     read,
     resource::Scope,
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{CONTENT_TYPE, HOST, ORIGIN, USER_AGENT, WARNING},
+    header::{CONTENT_TYPE, USER_AGENT, WARNING},
     request::Parts,
 };
 use http_body::Frame;
@@ -27,7 +28,7 @@ use std::{convert::Infallible, sync::Arc};
 /// What a handler answers, before it is written.
 enum Answer {
     Object(StatusCode, Value, Vec<String>),
-    Text(&'static str),
+    Text(StatusCode, &'static str),
     Document(&'static str, Value),
     Watch(Box<Watch>),
 }
@@ -68,7 +69,7 @@ where
 }
 
 fn handle(store: &Store, parts: &Parts, bytes: &[u8]) -> Result<Answer> {
-    check_origin(&parts.headers)?;
+    origin::check(parts)?;
     let query = Query::parse(parts.uri.query().unwrap_or_default())?;
     match route::target(parts.uri.path()) {
         Target::About => about(parts),
@@ -170,32 +171,30 @@ impl Written {
 
 fn about(parts: &Parts) -> Result<Answer> {
     let path = parts.uri.path();
-    if parts.method != Method::GET {
+    if parts.method != Method::GET && is_kubernetes(path) {
         return Err(Failure::method_not_allowed());
     }
     if matches!(path, "/healthz" | "/readyz" | "/livez") {
-        return Ok(Answer::Text("ok"));
+        return Ok(Answer::Text(StatusCode::OK, "ok"));
     }
     match discovery::document(path, &parts.headers) {
         Some(document) => {
             let media_type = discovery::media_type(path, &parts.headers);
             Ok(Answer::Document(media_type, document))
         }
+        // Other paths are nobody's, or those of whoever this API is mounted behind.
+        None if !is_kubernetes(path) => {
+            Ok(Answer::Text(StatusCode::NOT_FOUND, "404 page not found\n"))
+        }
         None => Err(Failure::not_implemented(path)),
     }
 }
 
-/// There is no authentication here, so no page of another origin may use somebody's browser to get in.
-fn check_origin(headers: &HeaderMap) -> Result<()> {
-    let Some(origin) = headers.get(ORIGIN) else {
-        return Ok(());
-    };
-    let origin = origin.to_str().unwrap_or_default();
-    let own = headers.get(HOST).and_then(|h| h.to_str().ok());
-    match (origin.split_once("://"), own) {
-        (Some((_, origin)), Some(own)) if origin == own => Ok(()),
-        _ => Err(Failure::foreign_origin()),
-    }
+fn is_kubernetes(path: &str) -> bool {
+    ["/api/", "/apis/", "/openapi/"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
+        || matches!(path, "/" | "/api" | "/apis" | "/version")
 }
 
 fn sender(headers: &HeaderMap) -> Sender<'_> {
@@ -228,7 +227,7 @@ fn respond(store: Arc<Store>, parts: &Parts, result: Result<Answer>) -> Result<R
             }
             Ok(response)
         }
-        Answer::Text(text) => Ok(full(StatusCode::OK, "text/plain", text)),
+        Answer::Text(code, text) => Ok(full(code, "text/plain", text)),
         Answer::Document(media_type, value) => {
             let bytes = Encoding::Json.encode(&value)?;
             Ok(full(StatusCode::OK, media_type, bytes))
@@ -239,7 +238,10 @@ fn respond(store: Arc<Store>, parts: &Parts, result: Result<Answer>) -> Result<R
                 View::Object | View::Partial => "application/json",
             };
             let lines = watch::stream(store, *watch).map(|line| Ok(Frame::data(line)));
-            Ok(with_type(media_type, Response::new(BoxBody::new(StreamBody::new(lines)))))
+            Ok(with_type(
+                media_type,
+                Response::new(BoxBody::new(StreamBody::new(lines))),
+            ))
         }
     }
 }

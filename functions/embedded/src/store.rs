@@ -6,8 +6,7 @@
 use crate::{
     failure::{Failure, Result},
     folder::{Contents, Folder, Unreadable},
-    gc, kinds,
-    object,
+    gc, kinds, object,
     resource::{self, NAMESPACES, Resource, Scope},
 };
 use serde_json::{Value, json};
@@ -184,7 +183,11 @@ impl State {
     }
 
     pub(crate) fn find(&self, key: &Key) -> Result<Option<Arc<Value>>> {
-        if let Some((_, broken)) = self.unreadable.iter().find(|(k, _)| k.as_ref() == Some(key)) {
+        if let Some((_, broken)) = self
+            .unreadable
+            .iter()
+            .find(|(k, _)| k.as_ref() == Some(key))
+        {
             return Err(Failure::internal(format!(
                 "{} cannot be read: {}; mend or remove the file and start again",
                 broken.path.display(),
@@ -205,11 +208,9 @@ impl State {
             namespace: namespace.unwrap_or_default().to_owned(),
             name: String::new(),
         };
-        self.objects
-            .range(from..)
-            .take_while(move |(key, _)| {
-                key.resource == resource && namespace.is_none_or(|n| n == key.namespace)
-            })
+        self.objects.range(from..).take_while(move |(key, _)| {
+            key.resource == resource && namespace.is_none_or(|n| n == key.namespace)
+        })
     }
 
     /// Everything in a namespace, of whatever kind.
@@ -385,7 +386,7 @@ impl State {
             }
             _ => {}
         }
-        if new.is_some_and(|new| object::is_deleting(new)) || !after.is_empty() {
+        if new.is_some_and(object::is_deleting) || !after.is_empty() {
             self.suspect(key.clone());
         }
     }

@@ -197,7 +197,18 @@ mod tests {
         let cells = &row(EVENT, &event, Include::None, now)["cells"];
         assert_eq!(
             *cells,
-            json!(["60s", "Normal", "R", "pipelinerun/r", null, "c", "m", "5m", 2, "e"])
+            json!([
+                "60s",
+                "Normal",
+                "R",
+                "pipelinerun/r",
+                null,
+                "c",
+                "m",
+                "5m",
+                2,
+                "e"
+            ])
         );
     }
 }

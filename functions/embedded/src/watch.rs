@@ -51,7 +51,10 @@ struct Running {
 }
 
 /// The lines of a watch.
-pub(crate) fn stream(store: Arc<Store>, mut watch: Watch) -> impl Stream<Item = Bytes> + Send + Sync {
+pub(crate) fn stream(
+    store: Arc<Store>,
+    mut watch: Watch,
+) -> impl Stream<Item = Bytes> + Send + Sync {
     let initial = std::mem::take(&mut watch.initial);
     let now = Instant::now();
     let mut running = Running {
@@ -110,7 +113,8 @@ impl Running {
     fn read_changes(&mut self) {
         let store = Arc::clone(&self.store);
         let state = store.lock();
-        let changes: Vec<Change> = match state.changes_after(self.watch.after, self.watch.resource) {
+        let changes: Vec<Change> = match state.changes_after(self.watch.after, self.watch.resource)
+        {
             // A bounded step: the rest is read when these lines are sent.
             Ok(changes) => changes.take(64).cloned().collect(),
             Err(failure) => return self.fail(&failure),
@@ -128,7 +132,10 @@ impl Running {
     /// A change as this watch sees it: what comes to be selected is added, what no longer is, is deleted.
     fn show(&mut self, change: &Change) {
         let namespace = &self.watch.namespace;
-        if namespace.as_ref().is_some_and(|n| *n != change.key.namespace) {
+        if namespace
+            .as_ref()
+            .is_some_and(|n| *n != change.key.namespace)
+        {
             return;
         }
         let selected = |object: &Option<Arc<Value>>| {
@@ -148,7 +155,10 @@ impl Running {
     }
 
     fn push(&mut self, kind: &str, object: &Value) {
-        let object = self.watch.form.event(self.watch.resource, object, self.header);
+        let object = self
+            .watch
+            .form
+            .event(self.watch.resource, object, self.header);
         self.header = Header::Left;
         self.push_line(&json!({"type": kind, "object": object}));
     }

@@ -6,8 +6,7 @@ use crate::{
     failure::{Failure, Invalid, Result},
     gc, kinds,
     managers::{self, Operation, Writer},
-    object,
-    patch,
+    object, patch,
     query::{FieldValidation, Mode, Query},
     resource::{Origin, Resource, Scope},
     route::Part,
@@ -56,7 +55,8 @@ pub(crate) fn create(
     }
     let writer = writer(query, sender, Operation::Update, Part::Whole);
     let mut state = store.lock();
-    let generated = object::name(&object).is_empty() && !object::meta(&object, "generateName").is_empty();
+    let generated =
+        object::name(&object).is_empty() && !object::meta(&object, "generateName").is_empty();
     if generated {
         let prefix = object::meta(&object, "generateName").to_owned();
         let name = free_name(&state, resource, namespace, &prefix)?;
@@ -90,14 +90,14 @@ pub(crate) fn update(
     let writer = writer(query, sender, Operation::Update, part);
     let mut state = store.lock();
     let old = state.get(key)?;
-    if object::meta(&object, "resourceVersion").is_empty() && key.resource.origin == Origin::Custom {
+    if object::meta(&object, "resourceVersion").is_empty() && key.resource.origin == Origin::Custom
+    {
         return Err(Failure::version_required(key.resource, &key.name));
     }
     let (uid, own) = (object::meta(&object, "uid"), object::meta(&old, "uid"));
     if !uid.is_empty() && uid != own {
-        let why = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {own}"
-        );
+        let why =
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {own}");
         return Err(Failure::conflict(key.resource, &key.name, &why));
     }
     // What the server sets may be left out.
@@ -227,7 +227,13 @@ fn insert(
     writer: Option<&Writer>,
     mode: Mode,
 ) -> Result<Arc<Value>> {
-    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+    ] {
         object::unset_meta(&mut object, field);
     }
     if resource.origin == Origin::Custom {
@@ -277,7 +283,13 @@ fn replace(
         return Err(Failure::modified(resource, &key.name));
     }
     // These are the server's; whatever was sent is passed over.
-    for field in ["resourceVersion", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+    for field in [
+        "resourceVersion",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+    ] {
         match old["metadata"].get(field) {
             Some(value) => object::set_meta(&mut object, field, value.clone()),
             None => object::unset_meta(&mut object, field),
@@ -332,7 +344,11 @@ fn admit_namespace(state: &State, key: &Key) -> Result<()> {
     }
     let namespace = state.get(&Key::namespace_object(&key.namespace))?;
     if object::is_deleting(&namespace) {
-        return Err(Failure::terminating(key.resource, &key.name, &key.namespace));
+        return Err(Failure::terminating(
+            key.resource,
+            &key.name,
+            &key.namespace,
+        ));
     }
     Ok(())
 }

@@ -9,7 +9,9 @@ use serde_json::json;
 use std::{fs, io, path::Path, time::Duration};
 
 fn config_map(name: &str) -> ConfigMap {
-    serde_json::from_value(json!({"metadata": {"name": name}, "data": {"k": name}})).expect("a ConfigMap")
+    let mut map = ConfigMap::default();
+    map.metadata.name = Some(name.to_owned());
+    map
 }
 
 /// Opens the folder again as soon as the clients of the last time let go of it.
@@ -29,8 +31,12 @@ async fn reopen(folder: &Path) -> Result<Api> {
 async fn objects_outlive_the_process_and_versions_never_come_twice() -> Result<()> {
     let (home, api) = api()?;
     let maps: kube::Api<ConfigMap> = kube::Api::default_namespaced(api.client());
-    let stored = maps.create(&PostParams::default(), &config_map("a")).await?;
-    let last = maps.create(&PostParams::default(), &config_map("b")).await?;
+    let stored = maps
+        .create(&PostParams::default(), &config_map("a"))
+        .await?;
+    let last = maps
+        .create(&PostParams::default(), &config_map("b"))
+        .await?;
     maps.delete("b", &DeleteParams::default()).await?;
     drop((maps, api));
 
@@ -38,8 +44,15 @@ async fn objects_outlive_the_process_and_versions_never_come_twice() -> Result<(
     let maps: kube::Api<ConfigMap> = kube::Api::default_namespaced(api.client());
     assert_eq!(maps.get("a").await?, stored);
     assert!(maps.get_opt("b").await?.is_none());
-    let new = maps.create(&PostParams::default(), &config_map("c")).await?;
-    let version = |m: &ConfigMap| m.metadata.resource_version.as_ref().and_then(|v| v.parse::<u64>().ok());
+    let new = maps
+        .create(&PostParams::default(), &config_map("c"))
+        .await?;
+    let version = |m: &ConfigMap| {
+        m.metadata
+            .resource_version
+            .as_ref()
+            .and_then(|v| v.parse::<u64>().ok())
+    };
     assert!(version(&new) > version(&last), "{new:?} {last:?}");
     Ok(())
 }
@@ -49,10 +62,15 @@ async fn files_are_what_a_person_would_write() -> Result<()> {
     let (home, api) = api()?;
     let secrets: kube::Api<Secret> = kube::Api::default_namespaced(api.client());
     let secret = json!({"metadata": {"name": "s"}, "stringData": {"k": "v"}});
-    secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+    secrets
+        .create(&PostParams::default(), &serde_json::from_value(secret)?)
+        .await?;
     let path = home.path().join("core/secrets/default/s.yaml");
     let text = fs::read_to_string(&path)?;
-    assert!(text.starts_with("apiVersion: v1\ndata:\n  k: dg==\nkind: Secret\nmetadata:\n"), "{text}");
+    assert!(
+        text.starts_with("apiVersion: v1\ndata:\n  k: dg==\nkind: Secret\nmetadata:\n"),
+        "{text}"
+    );
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -68,14 +86,24 @@ async fn what_a_person_puts_there_is_served_and_what_is_broken_is_reported() -> 
     let home = tempfile::tempdir()?;
     let place = home.path().join("core/configmaps/team");
     fs::create_dir_all(&place)?;
-    fs::write(place.join("mine.yaml"), "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: mine\ndata: {k: v}\n")?;
+    fs::write(
+        place.join("mine.yaml"),
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: mine\ndata: {k: v}\n",
+    )?;
     fs::write(place.join("broken.yaml"), "apiVersion: v1\nkind: [")?;
 
     let api = Api::open(home.path())?;
-    let [broken] = &api.unreadable()[..] else { panic!("one broken file expected") };
+    let [broken] = &api.unreadable()[..] else {
+        panic!("one broken file expected")
+    };
     assert_eq!(broken.path, place.join("broken.yaml"));
     let maps: kube::Api<ConfigMap> = kube::Api::namespaced(api.client(), "team");
-    let names: Vec<String> = maps.list(&ListParams::default()).await?.into_iter().filter_map(|m| m.metadata.name).collect();
+    let names: Vec<String> = maps
+        .list(&ListParams::default())
+        .await?
+        .into_iter()
+        .filter_map(|m| m.metadata.name)
+        .collect();
     assert_eq!(names, ["mine"]);
     let mine = maps.get("mine").await?;
     assert!(mine.metadata.uid.is_some() && mine.metadata.resource_version.is_some());
@@ -84,13 +112,23 @@ async fn what_a_person_puts_there_is_served_and_what_is_broken_is_reported() -> 
 
     for refused in [
         maps.get("broken").await,
-        maps.create(&PostParams::default(), &config_map("broken")).await,
+        maps.create(&PostParams::default(), &config_map("broken"))
+            .await,
     ] {
-        let Err(kube::Error::Api(status)) = refused else { panic!("refusal expected") };
+        let Err(kube::Error::Api(status)) = refused else {
+            panic!("refusal expected")
+        };
         assert_eq!(status.code, 500);
-        assert!(status.message.contains("broken.yaml cannot be read"), "{}", status.message);
+        assert!(
+            status.message.contains("broken.yaml cannot be read"),
+            "{}",
+            status.message
+        );
     }
-    assert_eq!(fs::read_to_string(place.join("broken.yaml"))?, "apiVersion: v1\nkind: [");
+    assert_eq!(
+        fs::read_to_string(place.join("broken.yaml"))?,
+        "apiVersion: v1\nkind: ["
+    );
     Ok(())
 }
 
@@ -102,7 +140,12 @@ async fn garbage_of_the_last_time_is_collected_at_the_start() -> Result<()> {
     let orphan = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\n  ownerReferences:\n  - {apiVersion: tekton.dev/v1, kind: PipelineRun, name: r, uid: gone}\n";
     fs::write(place.join("s.yaml"), orphan)?;
     // Of kinds that are not kept nobody knows whether the owner is gone.
-    fs::write(place.join("kept.yaml"), orphan.replace("name: s", "name: kept").replace("tekton.dev/v1", "apps/v1"))?;
+    fs::write(
+        place.join("kept.yaml"),
+        orphan
+            .replace("name: s", "name: kept")
+            .replace("tekton.dev/v1", "apps/v1"),
+    )?;
     let api = Api::open(home.path())?;
     let secrets: kube::Api<Secret> = kube::Api::default_namespaced(api.client());
     assert!(secrets.get_opt("s").await?.is_none());
@@ -121,10 +164,13 @@ async fn a_write_that_fails_changes_nothing() -> Result<()> {
         fs::write(home.path().join("core/configmaps"), "in the way")
     })?;
     let refused = maps.create(&PostParams::default(), &config_map("a")).await;
-    let Err(kube::Error::Api(status)) = refused else { panic!("refusal expected") };
+    let Err(kube::Error::Api(status)) = refused else {
+        panic!("refusal expected")
+    };
     assert_eq!(status.code, 500);
     assert!(maps.get_opt("a").await?.is_none());
     fs::remove_file(home.path().join("core/configmaps"))?;
-    maps.create(&PostParams::default(), &config_map("a")).await?;
+    maps.create(&PostParams::default(), &config_map("a"))
+        .await?;
     Ok(())
 }

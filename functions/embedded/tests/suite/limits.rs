@@ -34,14 +34,25 @@ async fn what_is_not_done_is_answered_501() -> Result<()> {
         ("GET", "/apis/apps/v1"),
         ("GET", "/openapi/v2"),
         ("GET", "/api/v1/namespaces/default/secrets/a/status"),
-        ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
+        (
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        ),
         ("DELETE", "/api/v1/namespaces/default/secrets"),
     ] {
-        let request = Request::builder().method(method).uri(path).body(Full::default())?;
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(Full::default())?;
         let (code, status) = ask(&api, request).await?;
         assert_eq!(code, StatusCode::NOT_IMPLEMENTED, "{path}");
-        assert_eq!((&status["kind"], &status["reason"]), (&json!("Status"), &json!("NotImplemented")));
+        assert_eq!(
+            (&status["kind"], &status["reason"]),
+            (&json!("Status"), &json!("NotImplemented"))
+        );
     }
+    let request = Request::get("/nothing/of/kubernetes").body(Full::default())?;
+    assert_eq!(ask(&api, request).await?.0, StatusCode::NOT_FOUND);
     let request = Request::put("/api/v1/namespaces/default/secrets").body(Full::default())?;
     assert_eq!(ask(&api, request).await?.0, StatusCode::METHOD_NOT_ALLOWED);
     Ok(())
@@ -50,8 +61,9 @@ async fn what_is_not_done_is_answered_501() -> Result<()> {
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused() -> Result<()> {
     let (_home, api) = api()?;
-    let request = post("/api/v1/namespaces/default/secrets")
-        .body(Full::from(vec![b' '; 3 * 1024 * 1024 + 1]))?;
+    let request =
+        post("/api/v1/namespaces/default/secrets")
+            .body(Full::from(vec![b' '; 3 * 1024 * 1024 + 1]))?;
     let (code, status) = ask(&api, request).await?;
     assert_eq!(code, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(status["reason"], "RequestEntityTooLarge");
@@ -66,8 +78,14 @@ async fn hostile_bodies_are_refused_and_the_api_lives() -> Result<()> {
     for (kind, body) in [
         ("application/json", deep.as_str()),
         ("application/yaml", nested.as_str()),
-        ("application/yaml", "a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: *c"),
-        ("application/json", "{\"metadata\":{\"name\":\"a\",\"labels\":[]}}"),
+        (
+            "application/yaml",
+            "a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: *c",
+        ),
+        (
+            "application/json",
+            "{\"metadata\":{\"name\":\"a\",\"labels\":[]}}",
+        ),
         ("application/json", "{\"metadata\":1}"),
         ("application/json", "\u{feff}{}"),
         ("application/vnd.kubernetes.protobuf", "k8s\0\n\u{7f}"),
@@ -76,9 +94,16 @@ async fn hostile_bodies_are_refused_and_the_api_lives() -> Result<()> {
             .header(header::CONTENT_TYPE, kind)
             .body(Full::from(body.to_owned()))?;
         let (code, _) = ask(&api, request).await?;
-        assert!(code.is_client_error(), "{kind} {code}: {}", &body[..body.len().min(60)]);
+        assert!(
+            code.is_client_error(),
+            "{kind} {code}: {}",
+            &body[..body.len().min(60)]
+        );
     }
-    assert_eq!(ask(&api, create("alive", "x")?).await?.0, StatusCode::CREATED);
+    assert_eq!(
+        ask(&api, create("alive", "x")?).await?.0,
+        StatusCode::CREATED
+    );
     Ok(())
 }
 
@@ -110,12 +135,22 @@ async fn a_watch_that_is_too_far_behind_is_told() -> Result<()> {
             .body(Full::from(body.to_string()))?;
         assert_eq!(ask(&api, request).await?.0, StatusCode::OK);
     }
-    let (_, list) = ask(&api, Request::get("/api/v1/configmaps").body(Full::default())?).await?;
-    let now: u64 = list["metadata"]["resourceVersion"].as_str().context("no version")?.parse()?;
+    let (_, list) = ask(
+        &api,
+        Request::get("/api/v1/configmaps").body(Full::default())?,
+    )
+    .await?;
+    let now: u64 = list["metadata"]["resourceVersion"]
+        .as_str()
+        .context("no version")?
+        .parse()?;
     let path = format!("/api/v1/configmaps?watch=1&resourceVersion={}", now - 1_100);
     let (code, event) = ask(&api, Request::get(path).body(Full::default())?).await?;
     assert_eq!(code, StatusCode::OK);
-    assert_eq!((&event["type"], &event["object"]["code"]), (&json!("ERROR"), &json!(410)));
+    assert_eq!(
+        (&event["type"], &event["object"]["code"]),
+        (&json!("ERROR"), &json!(410))
+    );
     assert_eq!(event["object"]["reason"], "Expired");
     Ok(())
 }
@@ -137,8 +172,12 @@ async fn watches_end_when_the_api_closes() -> Result<()> {
 async fn unknown_fields_are_warned_of() -> Result<()> {
     let (_home, api) = api()?;
     let body = json!({"metadata": {"name": "a"}, "foo": 1});
-    let request = post("/api/v1/namespaces/default/configmaps").body(Full::<Bytes>::from(body.to_string()))?;
+    let request = post("/api/v1/namespaces/default/configmaps")
+        .body(Full::<Bytes>::from(body.to_string()))?;
     let response = api.clone().oneshot(request).await?;
-    assert_eq!(response.headers()[header::WARNING], "299 - \"unknown field \\\"foo\\\"\"");
+    assert_eq!(
+        response.headers()[header::WARNING],
+        "299 - \"unknown field \\\"foo\\\"\""
+    );
     Ok(())
 }

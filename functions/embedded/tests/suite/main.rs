@@ -1,7 +1,7 @@
 //! The embedded API as its users see it: over its client and over HTTP.
 
 #[allow(unreachable_pub, reason = "there it is a module of a library")]
-#[path = "../../../../tests/src/kubernetes_api.rs"]
+#[path = "../../../../tests/src/kubernetes_api/mod.rs"]
 mod kubernetes_api;
 
 mod folder;
