@@ -65,7 +65,16 @@ pub fn build() -> Result<()> {
         Some(name) => name.to_owned(),
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let mut cargo = Command::new(cargo);
+    for (name, _) in std::env::vars_os() {
+        // What cargo said about our own package: build scripts look at it, and would build everything anew.
+        if name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        }) {
+            cargo.env_remove(name);
+        }
+    }
+    let status = cargo
         .current_dir(repository())
         .args([
             "build",

@@ -46,13 +46,33 @@ pub mod api_faults;
 pub mod concurrency;
 pub mod hostile;
 pub mod kill;
-pub mod store_kubernetes;
 pub mod payload;
+pub mod store_kubernetes;
 pub mod store_s3;
 pub mod tools;
 
 /// Every case of every module.
 #[must_use]
 pub fn all() -> Vec<case::Case> {
-    [harness::cases(), acceptance::cases(), admission::cases(), events::cases(), manifests::cases(), rbac::cases(), runs::cases(), api_faults::cases(), concurrency::cases(), hostile::cases(), kill::cases(), store_kubernetes::cases(), store_s3::cases(), payload::cases(), tools::cases(), both_apis::cases()].into_iter().flatten().collect()
+    [
+        harness::cases(),
+        acceptance::cases(),
+        admission::cases(),
+        events::cases(),
+        manifests::cases(),
+        rbac::cases(),
+        runs::cases(),
+        api_faults::cases(),
+        concurrency::cases(),
+        hostile::cases(),
+        kill::cases(),
+        store_kubernetes::cases(),
+        store_s3::cases(),
+        payload::cases(),
+        tools::cases(),
+        both_apis::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

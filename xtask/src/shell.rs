@@ -22,8 +22,19 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 }
 
 /// The cargo that runs us.
+///
+/// What cargo told *us* about our own package is left out: build scripts of dependencies look at those variables, so
+/// half the dependencies would be built anew whenever a command is run once by hand and once from here.
 pub(crate) fn cargo() -> Command {
-    command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        }) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Shows a command, runs it, and fails when it does.
