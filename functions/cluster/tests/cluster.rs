@@ -362,6 +362,26 @@ async fn what_the_original_left_is_replaced_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_conflict_of_an_apply_is_another_writer_and_leads_to_another_try() {
+    let applied = json!({"metadata": {"resourceVersion": "7"}, "data": {"TOKEN": "dA=="}});
+    let (cluster, left) = api_server([
+        (
+            "PATCH secrets/scan-creds-secret",
+            refusal(409, "the object has been modified"),
+        ),
+        ("PATCH secrets/scan-creds-secret", ok(applied)),
+    ]);
+    let emitted = emitted(FLOW);
+    let secret = emitted
+        .latest
+        .iter()
+        .find(|object| object.kind() == "Secret")
+        .unwrap();
+    cluster.apply(secret).await.unwrap();
+    assert!(left.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_entry_that_nobody_applied_is_removed() {
     let applied =
         json!({"metadata": {"resourceVersion": "7"}, "data": {"TOKEN": "dA==", "OLD": "bw=="}});
