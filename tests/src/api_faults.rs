@@ -68,11 +68,16 @@ impl Stage {
             .run_in(&namespace)
             .through(&faults)
             .env("HOOKRUN_FLOW_STORE", &flows.url())
-            .env("HOOKRUN_API_TIMEOUT", &milliseconds(ATTEMPT))
-            .env("HOOKRUN_API_DEADLINE", &milliseconds(DEADLINE))
+            .env("HOOKRUN_API_TIMEOUT", &seconds(ATTEMPT))
+            .env("HOOKRUN_API_DEADLINE", &seconds(DEADLINE))
             .start()
             .await?;
-        Ok(Self { namespace, faults, function, _flows: flows })
+        Ok(Self {
+            namespace,
+            faults,
+            function,
+            _flows: flows,
+        })
     }
 
     async fn send(&self, event: &str) -> Result<Response> {
@@ -86,13 +91,17 @@ impl Stage {
         let answer = self.send(event).await?;
         let status = answer.status();
         let text = answer.text().await?;
-        ensure!(status == 200, "{event}: {status} {text}\n{:#?}", self.faults.seen());
+        ensure!(
+            status == 200,
+            "{event}: {status} {text}\n{:#?}",
+            self.faults.seen()
+        );
         Ok(text)
     }
 }
 
-fn milliseconds(time: Duration) -> String {
-    format!("{}ms", time.as_millis())
+fn seconds(time: Duration) -> String {
+    time.as_secs_f64().to_string()
 }
 
 /// A way to fail, and a word for it.
@@ -104,7 +113,11 @@ struct Fault {
 }
 
 const fn fault(name: &'static str, rule: fn() -> Rule) -> Fault {
-    Fault { name, rule, writes_only: false }
+    Fault {
+        name,
+        rule,
+        writes_only: false,
+    }
 }
 
 const FAULTS: &[Fault] = &[
@@ -113,26 +126,49 @@ const FAULTS: &[Fault] = &[
         rule: || Rule::of("", Action::Answer(StatusCode::CONFLICT, None)),
         writes_only: true,
     },
-    fault("429 with Retry-After", || Rule::of("", Action::Answer(StatusCode::TOO_MANY_REQUESTS, Some(1)))),
-    fault("429", || Rule::of("", Action::Answer(StatusCode::TOO_MANY_REQUESTS, None))),
-    fault("500", || Rule::of("", Action::Answer(StatusCode::INTERNAL_SERVER_ERROR, None))),
-    fault("503", || Rule::of("", Action::Answer(StatusCode::SERVICE_UNAVAILABLE, None))),
-    fault("504", || Rule::of("", Action::Answer(StatusCode::GATEWAY_TIMEOUT, None))),
-    fault("500 after it was done", || Rule::of("", Action::Answer(StatusCode::INTERNAL_SERVER_ERROR, None)).after()),
+    fault("429 with Retry-After", || {
+        Rule::of("", Action::Answer(StatusCode::TOO_MANY_REQUESTS, Some(1)))
+    }),
+    fault("429", || {
+        Rule::of("", Action::Answer(StatusCode::TOO_MANY_REQUESTS, None))
+    }),
+    fault("500", || {
+        Rule::of("", Action::Answer(StatusCode::INTERNAL_SERVER_ERROR, None))
+    }),
+    fault("503", || {
+        Rule::of("", Action::Answer(StatusCode::SERVICE_UNAVAILABLE, None))
+    }),
+    fault("504", || {
+        Rule::of("", Action::Answer(StatusCode::GATEWAY_TIMEOUT, None))
+    }),
+    fault("500 after it was done", || {
+        Rule::of("", Action::Answer(StatusCode::INTERNAL_SERVER_ERROR, None)).after()
+    }),
     fault("no answer", || Rule::of("", Action::Hang)),
-    fault("no answer after it was done", || Rule::of("", Action::Hang).after()),
+    fault("no answer after it was done", || {
+        Rule::of("", Action::Hang).after()
+    }),
     fault("closed", || Rule::of("", Action::Close)),
-    fault("closed after it was done", || Rule::of("", Action::Close).after()),
+    fault("closed after it was done", || {
+        Rule::of("", Action::Close).after()
+    }),
     fault("half an answer", || Rule::of("", Action::Truncate)),
 ];
 
-async fn any_request_may_fail_once_in_any_way_and_the_event_still_runs_once(cluster: Arc<Cluster>) -> Result<()> {
+async fn any_request_may_fail_once_in_any_way_and_the_event_still_runs_once(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
     let stage = Stage::start(&cluster).await?;
     stage.faults.forget();
     stage.succeed("whole").await?;
     let requests = stage.faults.seen();
     let mut events = vec!["whole".to_owned()];
-    for Fault { name, rule, writes_only } in FAULTS {
+    for Fault {
+        name,
+        rule,
+        writes_only,
+    } in FAULTS
+    {
         for (step, request) in requests.iter().enumerate() {
             if *writes_only && !request.is_write() {
                 continue;
@@ -141,7 +177,10 @@ async fn any_request_may_fail_once_in_any_way_and_the_event_still_runs_once(clus
             stage.faults.heal();
             stage.faults.forget();
             stage.faults.add(rule().skip(step).times(1));
-            let first = stage.succeed(&event).await.with_context(|| format!("at {request}"))?;
+            let first = stage
+                .succeed(&event)
+                .await
+                .with_context(|| format!("at {request}"))?;
             let second = stage.succeed(&event).await?;
             ensure!(first == second, "{event}: {first:?}, repeated: {second:?}");
             events.push(event);
@@ -169,8 +208,16 @@ async fn a_faulty_api_server_is_a_503_within_the_deadline_and_the_repetition_run
             let began = Instant::now();
             let answer = stage.send(&event).await?;
             let took = began.elapsed();
-            ensure!(answer.status() == 503, "{event}: {} {}", answer.status(), answer.text().await?);
-            ensure!(answer.headers().contains_key(header::RETRY_AFTER), "{event}: no Retry-After");
+            ensure!(
+                answer.status() == 503,
+                "{event}: {} {}",
+                answer.status(),
+                answer.text().await?
+            );
+            ensure!(
+                answer.headers().contains_key(header::RETRY_AFTER),
+                "{event}: no Retry-After"
+            );
             ensure!(took < DEADLINE + SLACK, "{event}: answered after {took:?}");
             stage.faults.heal();
             stage.succeed(&event).await?;
@@ -181,21 +228,32 @@ async fn a_faulty_api_server_is_a_503_within_the_deadline_and_the_repetition_run
     aftermath::discreet(&stage.function)
 }
 
-async fn a_wait_beyond_the_deadline_is_handed_on_to_the_sender_at_once(cluster: Arc<Cluster>) -> Result<()> {
+async fn a_wait_beyond_the_deadline_is_handed_on_to_the_sender_at_once(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
     let stage = Stage::start(&cluster).await?;
-    stage.faults.add(Rule::of("", Action::Answer(StatusCode::TOO_MANY_REQUESTS, Some(77))));
+    stage.faults.add(Rule::of(
+        "",
+        Action::Answer(StatusCode::TOO_MANY_REQUESTS, Some(77)),
+    ));
     let began = Instant::now();
     let answer = stage.send("busy").await?;
     ensure!(answer.status() == 503, "{}", answer.status());
     let told = &answer.headers()[header::RETRY_AFTER];
     ensure!(told == "77", "Retry-After: {told:?}");
-    ensure!(began.elapsed() < DEADLINE, "it waited all the same: {:?}", began.elapsed());
+    ensure!(
+        began.elapsed() < DEADLINE,
+        "it waited all the same: {:?}",
+        began.elapsed()
+    );
     stage.faults.heal();
     stage.succeed("busy").await?;
     aftermath::holds(&cluster, &stage.namespace, &["busy".to_owned()]).await
 }
 
-async fn conflicts_without_end_are_answered_within_the_deadline(cluster: Arc<Cluster>) -> Result<()> {
+async fn conflicts_without_end_are_answered_within_the_deadline(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
     let stage = Stage::start(&cluster).await?;
     let mut events = Vec::new();
     for (event, part, method) in [
@@ -205,11 +263,21 @@ async fn conflicts_without_end_are_answered_within_the_deadline(cluster: Arc<Clu
         ("start", "/pipelineruns/", Method::PATCH),
     ] {
         stage.faults.heal();
-        stage.faults.add(Rule::of(part, Action::Answer(StatusCode::CONFLICT, None)).method(method));
+        stage
+            .faults
+            .add(Rule::of(part, Action::Answer(StatusCode::CONFLICT, None)).method(method));
         let began = Instant::now();
         let answer = stage.send(event).await?;
-        ensure!(matches!(answer.status().as_u16(), 409 | 503), "{event}: {}", answer.status());
-        ensure!(began.elapsed() < DEADLINE + SLACK, "{event}: answered after {:?}", began.elapsed());
+        ensure!(
+            matches!(answer.status().as_u16(), 409 | 503),
+            "{event}: {}",
+            answer.status()
+        );
+        ensure!(
+            began.elapsed() < DEADLINE + SLACK,
+            "{event}: answered after {:?}",
+            began.elapsed()
+        );
         stage.faults.heal();
         stage.succeed(event).await?;
         events.push(event.to_owned());
@@ -217,14 +285,18 @@ async fn conflicts_without_end_are_answered_within_the_deadline(cluster: Arc<Clu
     aftermath::holds(&cluster, &stage.namespace, &events).await
 }
 
-async fn a_storm_of_faults_over_many_events_loses_and_doubles_none(cluster: Arc<Cluster>) -> Result<()> {
+async fn a_storm_of_faults_over_many_events_loses_and_doubles_none(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
     const EVENTS: usize = 40;
     let stage = Stage::start(&cluster).await?;
     for number in 0..150 {
         let Fault { rule, .. } = &FAULTS[number % FAULTS.len()];
         stage.faults.add(rule().skip(number * 31 % 7).times(1));
     }
-    let events: Vec<_> = (0..EVENTS).map(|number| format!("storm-{number}")).collect();
+    let events: Vec<_> = (0..EVENTS)
+        .map(|number| format!("storm-{number}"))
+        .collect();
     try_join_all(events.iter().map(async |event| {
         for _ in 0..20 {
             let answer = stage.send(event).await?;
@@ -260,7 +332,9 @@ impl Gate {
             while let Ok((mut outer, _)) = listener.accept().await {
                 connections.spawn(async move {
                     if let Ok(mut inner) = tokio::net::TcpStream::connect(to).await {
-                        tokio::io::copy_bidirectional(&mut outer, &mut inner).await.ok();
+                        tokio::io::copy_bidirectional(&mut outer, &mut inner)
+                            .await
+                            .ok();
                     }
                 });
             }
@@ -269,7 +343,9 @@ impl Gate {
     }
 }
 
-async fn an_api_server_that_is_down_is_a_503_and_work_goes_on_when_it_is_back(cluster: Arc<Cluster>) -> Result<()> {
+async fn an_api_server_that_is_down_is_a_503_and_work_goes_on_when_it_is_back(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
     let namespace = cluster.namespace("down").await?;
     let flows = Folder::new()?;
     flows.put("nightly", &rich("nightly", &namespace, "first"))?;
@@ -283,8 +359,8 @@ async fn an_api_server_that_is_down_is_a_503_and_work_goes_on_when_it_is_back(cl
         .run_in(&namespace)
         .env("KUBECONFIG", &kubeconfig.display().to_string())
         .env("HOOKRUN_FLOW_STORE", &flows.url())
-        .env("HOOKRUN_API_TIMEOUT", &milliseconds(ATTEMPT))
-        .env("HOOKRUN_API_DEADLINE", &milliseconds(DEADLINE))
+        .env("HOOKRUN_API_TIMEOUT", &seconds(ATTEMPT))
+        .env("HOOKRUN_API_DEADLINE", &seconds(DEADLINE))
         .start()
         .await?;
     let path = format!("/flow/key/nightly/ns/{namespace}");
@@ -298,22 +374,42 @@ async fn an_api_server_that_is_down_is_a_503_and_work_goes_on_when_it_is_back(cl
     let began = Instant::now();
     let answer = send("during").await?;
     ensure!(answer.status() == 503, "{}", answer.status());
-    ensure!(answer.headers().contains_key(header::RETRY_AFTER), "no Retry-After");
-    ensure!(began.elapsed() < DEADLINE + SLACK, "answered after {:?}", began.elapsed());
+    ensure!(
+        answer.headers().contains_key(header::RETRY_AFTER),
+        "no Retry-After"
+    );
+    ensure!(
+        began.elapsed() < DEADLINE + SLACK,
+        "answered after {:?}",
+        began.elapsed()
+    );
     let alive = function.anonymous(Method::GET, "/healthz").send().await?;
-    ensure!(alive.status() == 200, "the process is to blame for nothing: {}", alive.status());
+    ensure!(
+        alive.status() == 200,
+        "the process is to blame for nothing: {}",
+        alive.status()
+    );
 
-    let (_gate, _) = Gate::open(address, server).await.context("the port was taken meanwhile")?;
+    let (_gate, _) = Gate::open(address, server)
+        .await
+        .context("the port was taken meanwhile")?;
     eventually("it works again", Duration::from_secs(10), async || {
         Ok((send("during").await?.status() == 200).then_some(()))
     })
     .await?;
-    aftermath::holds(&cluster, &namespace, &["before".to_owned(), "during".to_owned()]).await
+    aftermath::holds(
+        &cluster,
+        &namespace,
+        &["before".to_owned(), "during".to_owned()],
+    )
+    .await
 }
 
 async fn a_slow_api_server_is_slow_and_nothing_else(cluster: Arc<Cluster>) -> Result<()> {
     let stage = Stage::start(&cluster).await?;
-    stage.faults.add(Rule::of("", Action::Delay(Duration::from_millis(100))));
+    stage
+        .faults
+        .add(Rule::of("", Action::Delay(Duration::from_millis(100))));
     let first = stage.succeed("slow").await?;
     let second = stage.succeed("slow").await?;
     ensure!(first == second, "{first:?}, repeated: {second:?}");

@@ -28,11 +28,16 @@ use crate::{
 /// The cases.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    [documents::cases(), connections::cases(), frames::cases(), load::cases()]
-        .into_iter()
-        .flatten()
-        .map(|case| case.within(Duration::from_secs(240)))
-        .collect()
+    [
+        documents::cases(),
+        connections::cases(),
+        frames::cases(),
+        load::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|case| case.within(Duration::from_secs(240)))
+    .collect()
 }
 
 /// How long a peer waits for what should come at once.
@@ -52,14 +57,20 @@ impl Target {
         Self::with(cluster, |setup| setup).await
     }
 
-    async fn with<'a>(cluster: &'a Cluster, more: impl FnOnce(Setup<'a>) -> Setup<'a>) -> Result<Self> {
+    async fn with<'a>(
+        cluster: &'a Cluster,
+        more: impl FnOnce(Setup<'a>) -> Setup<'a>,
+    ) -> Result<Self> {
         let namespace = cluster.namespace("hostile").await?;
         let setup = Function::on(cluster)
             .run_in(&namespace)
             .env("HOOKRUN_HEADER_TIME", "1s")
             .env("HOOKRUN_BODY_TIME", "1s");
         let function = more(setup).start().await?;
-        let target = Self { namespace, function };
+        let target = Self {
+            namespace,
+            function,
+        };
         // Whatever is made once, the client for the API server among it, is no growth.
         target.is_well("warm").await?;
         Ok(target)
@@ -77,19 +88,32 @@ impl Target {
     /// Checks that memory did not grow beyond a bound.
     fn is_flat(&self, before: u64, bound: u64) -> Result<()> {
         let after = self.memory()?;
-        ensure!(after < before + bound, "memory went from {} to {} KiB", before / 1024, after / 1024);
+        ensure!(
+            after < before + bound,
+            "memory went from {} to {} KiB",
+            before / 1024,
+            after / 1024
+        );
         Ok(())
     }
 
     /// Checks that it serves an honest event, and has said nothing that it should not.
     async fn is_well(&self, event: &str) -> Result<()> {
-        let health = self.function.anonymous(Method::GET, "/healthz").send().await?;
+        let health = self
+            .function
+            .anonymous(Method::GET, "/healthz")
+            .send()
+            .await?;
         ensure!(health.status() == 200, "unhealthy: {}", health.status());
         let flow = plain("honest", &self.namespace).to_string();
         let request = self.function.post("/flow").header("idempotency-key", event);
         let answer = request.body(flow).send().await?;
         let status = answer.status();
-        ensure!(status == 200, "an honest event: {status} {}", answer.text().await?);
+        ensure!(
+            status == 200,
+            "an honest event: {status} {}",
+            answer.text().await?
+        );
         aftermath::discreet(&self.function)
     }
 
@@ -102,7 +126,10 @@ impl Target {
 
 /// `Authorization: …` of the tests' user.
 fn credentials() -> String {
-    format!("Authorization: Basic {}\r\n", BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}")))
+    format!(
+        "Authorization: Basic {}\r\n",
+        BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"))
+    )
 }
 
 /// The beginning of a `POST /flow`, up to where headers may follow.
@@ -123,7 +150,12 @@ async fn rest(stream: &mut TcpStream) -> Result<String> {
     // A reset after the answer is an end, too.
     timeout(PATIENCE, stream.read_to_end(&mut answer))
         .await
-        .with_context(|| format!("the connection stays open after {:?}", String::from_utf8_lossy(&answer)))?
+        .with_context(|| {
+            format!(
+                "the connection stays open after {:?}",
+                String::from_utf8_lossy(&answer)
+            )
+        })?
         .ok();
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }

@@ -30,7 +30,9 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let length = u32::try_from(payload.len())
+        .unwrap_or(u32::MAX)
+        .to_be_bytes();
     let mut frame = length[1..].to_vec();
     frame.extend([kind, flags]);
     frame.extend(stream.to_be_bytes());
@@ -76,12 +78,20 @@ async fn flood(target: &Target, chunk: impl Fn(u32) -> Vec<u8>, chunks: u32) -> 
     Ok(ended)
 }
 
-async fn attack(cluster: &Cluster, chunk: impl Fn(u32) -> Vec<u8>, chunks: u32, must_end: bool) -> Result<()> {
+async fn attack(
+    cluster: &Cluster,
+    chunk: impl Fn(u32) -> Vec<u8>,
+    chunks: u32,
+    must_end: bool,
+) -> Result<()> {
     let target = Target::start(cluster).await?;
     let mut before = 0;
     for round in 0..6 {
         let ended = flood(&target, &chunk, chunks).await?;
-        ensure!(ended || !must_end, "it took {chunks} of them in round {round}");
+        ensure!(
+            ended || !must_end,
+            "it took {chunks} of them in round {round}"
+        );
         target.is_well(&format!("after-{round}")).await?;
         if round == 1 {
             before = target.memory()?;
@@ -90,7 +100,9 @@ async fn attack(cluster: &Cluster, chunk: impl Fn(u32) -> Vec<u8>, chunks: u32, 
     target.is_flat(before, 6 * MIB)
 }
 
-async fn streams_that_are_reset_at_once_end_their_connection_and_nothing_else(cluster: Arc<Cluster>) -> Result<()> {
+async fn streams_that_are_reset_at_once_end_their_connection_and_nothing_else(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
     let reset = |number| {
         let stream = 2 * number + 1;
         let mut bytes = frame(HEADERS, END_HEADERS, stream, &head());
