@@ -2,8 +2,7 @@
 //!
 //! A case gets a client and a namespace of its own that exists. It sends requests as they go over the wire, so that codes,
 //! reasons and texts are compared, not what a client makes of them. Nothing else of this package is used here: the package
-//!
-//! `embedded` includes it in its own tests, by path: hence `mod.rs`.
+//! `embedded` includes this folder in its own tests, by path.
 //!
 //! Never here: anything that only one of the two does.
 
