@@ -14,7 +14,6 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     emit::{Identity, PIPELINE, Parts, Request, Run, Secrets, Settings, assemble},
-    flow::expands,
     label,
     name::{Label, object_name},
     problem::{Kind, Path, Problem, Problems, Report, shortened},
@@ -282,7 +281,7 @@ fn params(name: &str, spec: &Map<String, Value>, problem: &impl Fn(Path, Kind)) 
     for (index, param) in declared {
         let here = || Path::root().field("spec").field("params").index(index);
         match param.get("name").and_then(Value::as_str) {
-            Some(NAME_PARAMETER) if expands(name) => problem(here(), Kind::NameWithVariable),
+            Some(NAME_PARAMETER) if name.contains("$(") => problem(here(), Kind::NameWithVariable),
             Some(NAME_PARAMETER) => params.push(Param {
                 name: NAME_PARAMETER.to_owned(),
                 value: ParamValue::String(name.to_owned()),

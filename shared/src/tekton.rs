@@ -1,7 +1,7 @@
 //! The part of the Tekton v1 API, and of Kubernetes' Secrets, that we write: typed, with fields in a fixed order.
 //!
 //! Serialized from here and never read back, so that what we cannot express we cannot send. Nothing here decides
-//! anything: [`crate::emit`] fills these in.
+//! anything: [`crate::emit()`] fills these in.
 
 use std::collections::BTreeMap;
 

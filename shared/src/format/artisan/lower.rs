@@ -14,7 +14,7 @@ use std::cell::RefCell;
 
 use super::{Document, Input};
 use crate::{
-    flow::{Flow, Identity, OnFailure, Parameter, PayloadFile, Task, Value, expands},
+    flow::{Flow, Identity, OnFailure, Parameter, PayloadFile, Task, Value},
     format::Lowering,
     name::Label,
     problem::{Kind, Path, Problem, Problems, Report, shortened},
@@ -178,7 +178,7 @@ fn check_name(name: &str, notes: &Notes) {
             length: name.len(),
             limit: NAME_MAX,
         });
-    } else if expands(name) {
+    } else if name.contains("$(") {
         notes.add(here, || Kind::NameWithVariable);
     }
 }
