@@ -39,9 +39,13 @@ pub(crate) fn compare() -> Result<()> {
         let committed = fs::read(repository().join(&name)).unwrap_or_default();
         if committed != fs::read(&file)? {
             let mut diff = shell::command("git");
-            diff.args(["--no-pager", "diff", "--no-index", "--stat", "-p"])
-                .arg(&name)
+            let missing = !repository().join(&name).exists();
+            diff.args(["--no-pager", "diff", "--no-index", "--stat"])
+                .arg(if missing { Path::new("/dev/null") } else { &name })
                 .arg(&file);
+            if !missing {
+                diff.arg("--patch");
+            }
             // Its verdict is that they differ, which is known.
             diff.status().ok();
             stale.push(name.display().to_string());
