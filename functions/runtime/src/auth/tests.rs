@@ -338,7 +338,7 @@ async fn a_token_of_the_cluster_lets_an_event_in_and_nothing_else() {
         ("nbf", json!(now() + 60)),
         ("sub", Value::Null),
     ] {
-        let token = issuer.token(&[changed.clone()]);
+        let token = issuer.token(std::slice::from_ref(&changed));
         let answer = bearer(&gate, &token).await.unwrap_err();
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{changed:?}");
     }
