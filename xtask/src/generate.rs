@@ -41,7 +41,11 @@ pub(crate) fn compare() -> Result<()> {
             let mut diff = shell::command("git");
             let missing = !repository().join(&name).exists();
             diff.args(["--no-pager", "diff", "--no-index", "--stat"])
-                .arg(if missing { Path::new("/dev/null") } else { &name })
+                .arg(if missing {
+                    Path::new("/dev/null")
+                } else {
+                    &name
+                })
                 .arg(&file);
             if !missing {
                 diff.arg("--patch");
