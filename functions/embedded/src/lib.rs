@@ -9,8 +9,8 @@
 //! metadata, authenticate, listen on a socket, or pretend. Whatever is not done is answered 501 and says so.
 //! `docs/embedded.md` lists the kubectl commands that work.
 //!
-//! In reading order: [`resource`] is the table of kinds, [`store`] the objects, [`service`] takes requests apart,
-//! [`read`], [`write`] and [`delete`] do them.
+//! In reading order: `resource` is the table of kinds, `store` the objects, `service` takes requests apart,
+//! `read`, `write` and `delete` do them.
 
 mod apply;
 mod body;

@@ -1,7 +1,7 @@
 //! How the parts of an object are merged and owned: which lists are merged by key, which maps are one value.
 //!
 //! The real API server reads this from schemas. Here maps are merged field by field and lists are one value, which is
-//! what Tekton's schemas say almost everywhere; [`Resource::shapes`](crate::resource::Resource::shapes) names the
+//! what Tekton's schemas say almost everywhere; `Resource::shapes` names the
 //! exceptions of a kind, and this module those of every object's metadata.
 
 use crate::resource::Resource;
