@@ -78,6 +78,11 @@ pub fn secret_names(
         .collect()
 }
 
+/// The Secrets in which a flow of this name keeps its data, as far as it has any.
+pub fn data_secrets(flow: &Label) -> Vec<String> {
+    own_secrets(flow).map(|(_, name)| name).collect()
+}
+
 /// One run of it, by the name that was asked for. It takes no payload: [`Request::payload`] is not looked at.
 ///
 /// # Errors

@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 
 use flows::tekton::Object;
 use http::{Request, header::CONTENT_TYPE};
+use kube::core::params::{DeleteParams, GetParams, Preconditions};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
     api::Cluster,
     fault::{Fault, Kind},
+    start::found,
 };
 
 /// The field manager of all our writes.
@@ -40,29 +42,90 @@ struct Applied {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AppliedMetadata {
+    #[serde(default)]
+    uid: String,
     resource_version: String,
+    /// Secrets have none.
+    #[serde(default)]
+    generation: u64,
     #[serde(default)]
     managed_fields: Vec<Value>,
 }
 
 impl Cluster {
+    /// Makes the flow's objects what is given, in their order, and removes the Secrets that the flow has no more.
+    ///
+    /// `absent` names the Secrets that the flow could have and has not. They are looked for only where a Task or Pipeline
+    /// was ever changed: a flow that never was cannot have had them.
+    ///
+    /// # Errors
+    /// A [`Fault`]; objects before the one that it names are applied.
+    pub async fn apply_all(&self, latest: &[Object], absent: &[String]) -> Result<(), Fault> {
+        let mut edited = false;
+        for object in latest {
+            edited |= self.apply(object).await? > 1;
+        }
+        let namespace = latest
+            .first()
+            .map_or("", |object| object.namespace().as_str());
+        for name in absent.iter().filter(|_| edited) {
+            self.remove_secret(namespace, name).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a Secret of a flow, if it exists and was written by us or by the Artisan runner.
+    async fn remove_secret(&self, namespace: &str, name: &str) -> Result<(), Fault> {
+        let doing = format!("removing Secret {name}");
+        let secrets = kube::core::Request::new(path("", "secrets", namespace));
+        let found: Option<Applied> = found(
+            self.send(&doing, || secrets.get(name, &GetParams::default()))
+                .await,
+        )?;
+        let Some(Applied { metadata, .. }) = found else {
+            return Ok(());
+        };
+        let ours = metadata
+            .managed_fields
+            .iter()
+            .any(|entry| [FIELD_MANAGER, PREDECESSOR].contains(&manager(entry)));
+        if !ours {
+            return Ok(());
+        }
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(metadata.uid),
+                resource_version: Some(metadata.resource_version),
+            }),
+            ..DeleteParams::background()
+        };
+        let deleted: Result<serde::de::IgnoredAny, Fault> = self
+            .send(&doing, || secrets.delete(name, &parameters))
+            .await;
+        match deleted {
+            // Somebody was faster, in one way or the other.
+            Err(fault) if !matches!(fault.kind, Kind::NotFound | Kind::Conflict) => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the object what is given, creating it if needed. Fields that an earlier version of the flow set and this
-    /// one does not are removed.
+    /// one does not are removed. Gives the object's generation: above 1 where its spec was ever changed.
     ///
     /// # Errors
     /// A [`Fault`]; the object is then as it was before.
-    pub async fn apply(&self, object: &Object) -> Result<(), Fault> {
+    pub async fn apply(&self, object: &Object) -> Result<u64, Fault> {
         for _ in 0..TRIES {
-            let done = match self.apply_once(object).await {
+            let applied = match self.apply_once(object).await {
                 Ok(applied) if has_leftovers(&applied, object) => {
                     self.replace(object, &applied).await
                 }
-                applied => applied.map(drop),
+                applied => applied,
             };
-            match done {
+            match applied {
                 // Somebody wrote in between. By force there are no conflicts of owners, so that is all it can mean.
                 Err(fault) if fault.kind == Kind::Conflict => {}
-                done => return done,
+                applied => return applied.map(|applied| applied.metadata.generation),
             }
         }
         let doing = doing(object);
@@ -86,7 +149,7 @@ impl Cluster {
     }
 
     /// Replaces the object as a whole, marks of earlier managers included.
-    async fn replace(&self, object: &Object, applied: &Applied) -> Result<(), Fault> {
+    async fn replace(&self, object: &Object, applied: &Applied) -> Result<Applied, Fault> {
         let doing = doing(object);
         let mut json: Value = serde_json::from_slice(&object.to_json())
             .map_err(|error| Fault::new(Kind::Refused, &doing, error.to_string()))?;
@@ -101,15 +164,13 @@ impl Cluster {
             .collect();
         let bytes = json.to_string().into_bytes();
         let uri = format!("{}?fieldManager={FIELD_MANAGER}", uri(object));
-        let _: serde::de::IgnoredAny = self
-            .send(&doing, || {
-                Request::put(&uri)
-                    .header(CONTENT_TYPE, "application/json")
-                    .body(bytes.clone())
-                    .map_err(kube::core::request::Error::BuildRequest)
-            })
-            .await?;
-        Ok(())
+        self.send(&doing, || {
+            Request::put(&uri)
+                .header(CONTENT_TYPE, "application/json")
+                .body(bytes.clone())
+                .map_err(kube::core::request::Error::BuildRequest)
+        })
+        .await
     }
 }
 

@@ -349,7 +349,7 @@ async fn what_the_original_left_is_replaced_once() {
     });
     let (cluster, left) = api_server([
         ("PATCH secrets/scan-creds-secret", ok(applied)),
-        ("PUT secrets/scan-creds-secret", ok(json!({}))),
+        ("PUT secrets/scan-creds-secret", ok(json!({"metadata": {"resourceVersion": "8"}}))),
     ]);
     let emitted = emitted(FLOW);
     let secret = emitted
@@ -378,6 +378,43 @@ async fn a_conflict_of_an_apply_is_another_writer_and_leads_to_another_try() {
         .find(|object| object.kind() == "Secret")
         .unwrap();
     cluster.apply(secret).await.unwrap();
+    assert!(left.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flow_that_lost_its_keys_loses_their_secret() {
+    let emitted = emitted(FLOW);
+    let absent = [
+        "scan-keys-secret".to_owned(),
+        "scan-files-secret".to_owned(),
+    ];
+    let applied = |generation: u64| {
+        ok(json!({"metadata": {"resourceVersion": "1", "generation": generation}}))
+    };
+    let never_changed: [Exchange; 3] = [
+        ("PATCH tasks/scan-build-task", applied(1)),
+        ("PATCH secrets/scan-creds-secret", applied(0)),
+        ("PATCH pipelines/scan-pl", applied(1)),
+    ];
+    let (cluster, left) = api_server(never_changed);
+    cluster.apply_all(&emitted.latest, &absent).await.unwrap();
+    assert!(left.lock().unwrap().is_empty());
+
+    let managed = |manager: &str| {
+        ok(
+            json!({"metadata": {"uid": "u", "resourceVersion": "5", "managedFields": [{"manager": manager}]}}),
+        )
+    };
+    let (cluster, left) = api_server([
+        ("PATCH tasks/scan-build-task", applied(2)),
+        ("PATCH secrets/scan-creds-secret", applied(0)),
+        ("PATCH pipelines/scan-pl", applied(1)),
+        ("GET secrets/scan-keys-secret", managed("hookrun")),
+        ("DELETE secrets/scan-keys-secret", ok(json!({}))),
+        // Somebody else's of that name stays.
+        ("GET secrets/scan-files-secret", managed("kubectl")),
+    ]);
+    cluster.apply_all(&emitted.latest, &absent).await.unwrap();
     assert!(left.lock().unwrap().is_empty());
 }
 

@@ -97,7 +97,7 @@ pub(crate) fn privileged_steps(stored: &Stored) -> Vec<&str> {
 fn collect_privileged<'a>(value: &'a Value, field: &'a str, found: &mut Vec<&'a str>) {
     match value {
         Value::Object(members) => {
-            if value["securityContext"]["privileged"] == Value::Bool(true) {
+            if is_privileged(&value["securityContext"]) {
                 found.push(value["name"].as_str().unwrap_or(field));
             }
             for (name, member) in members {
@@ -109,6 +109,16 @@ fn collect_privileged<'a>(value: &'a Value, field: &'a str, found: &mut Vec<&'a 
             .for_each(|item| collect_privileged(item, field, found)),
         _ => {}
     }
+}
+
+/// Whether a security context asks for more than the plain user of the pod has.
+fn is_privileged(context: &Value) -> bool {
+    context["privileged"] == Value::Bool(true)
+        || context["allowPrivilegeEscalation"] == Value::Bool(true)
+        || context["runAsUser"] == 0
+        || context["capabilities"]["add"]
+            .as_array()
+            .is_some_and(|added| !added.is_empty())
 }
 
 #[cfg(test)]
@@ -137,7 +147,11 @@ mod tests {
                 json!({"spec": {
                     "stepTemplate": {"securityContext": privileged},
                     "sidecars": [{"name": "docker", "securityContext": privileged}],
-                    "steps": [{"name": "s", "securityContext": {"privileged": false}}],
+                    "steps": [
+                    {"name": "plain", "securityContext": {"privileged": false, "runAsUser": 1000}},
+                    {"name": "root", "securityContext": {"runAsUser": 0}},
+                    {"name": "able", "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}},
+                ],
                 }}),
             )]
             .into(),
@@ -145,7 +159,7 @@ mod tests {
         };
         assert_eq!(
             privileged_steps(&stored),
-            ["inline", "docker", "stepTemplate"]
+            ["inline", "docker", "stepTemplate", "able", "root"]
         );
     }
 }

@@ -225,9 +225,12 @@ impl Service {
             &request(scope, cause, payload),
             &self.settings,
         );
-        for object in &latest {
-            cluster.apply(object).await.map_err(Error::Cluster)?;
-        }
+        let mut absent = flows::stored::data_secrets(&base);
+        absent.retain(|name| latest.iter().all(|object| object.name() != name));
+        cluster
+            .apply_all(&latest, &absent)
+            .await
+            .map_err(Error::Cluster)?;
         let outcome = cluster.start(&run).await.map_err(Error::Cluster)?;
         Ok(Started {
             run: run.name,
