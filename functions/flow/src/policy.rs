@@ -159,7 +159,7 @@ mod tests {
         };
         assert_eq!(
             privileged_steps(&stored),
-            ["inline", "docker", "stepTemplate", "able", "root"]
+            ["inline", "docker", "stepTemplate", "root", "able"]
         );
     }
 }
