@@ -1,7 +1,7 @@
 //! Pure conversion of flow formats to Tekton objects.
 //!
 //! A compiler in three steps, each with types of its own: [`format::parse`] reads a document of some [`Format`] and
-//! checks it, all problems at once; the result is a [`Flow`], the one model that all formats share; [`emit`] writes
+//! checks it, all problems at once; the result is a [`Flow`], the one model that all formats share; [`emit()`] writes
 //! it as Tekton objects, which cannot fail.
 //!
 //! ```

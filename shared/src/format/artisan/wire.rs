@@ -29,6 +29,7 @@ pub struct Document {
     #[schemars(default)]
     pub app_icon: String,
     /// What to do, in this order.
+    #[schemars(required)]
     pub steps: Option<Vec<Step>>,
     /// Only `secret` is used: its entries join the flow's credentials.
     #[schemars(default)]
