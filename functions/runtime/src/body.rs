@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// What a body may fail with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -56,6 +56,50 @@ impl Body {
         } else {
             Self(Inner::Stream(body.map_err(Into::into).boxed_unsync()))
         }
+    }
+}
+
+impl Body {
+    /// Ends a stream early when the process is told to end: a watch would never do so by itself.
+    pub(crate) fn until(self, mut draining: watch::Receiver<bool>) -> Self {
+        let Inner::Stream(body) = self.0 else {
+            return self;
+        };
+        let end = Box::pin(async move {
+            // An error means that nobody is left who could say so.
+            let _ = draining.wait_for(|draining| *draining).await;
+        });
+        Self(Inner::Stream(Until { body, end }.boxed_unsync()))
+    }
+}
+
+struct Until {
+    body: UnsyncBoxBody<Bytes, BoxError>,
+    end: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl HttpBody for Until {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        // What is there already still goes out.
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        self.end.as_mut().poll(cx).map(|()| None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // A length that was announced could not be kept.
+        SizeHint::default()
     }
 }
 

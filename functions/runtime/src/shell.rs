@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Request, StatusCode, Version, header};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower::{Service, ServiceExt as _};
 use tracing::{Instrument as _, Span};
 
@@ -33,7 +33,7 @@ struct Shared {
     reading: Reading,
     in_flight: Arc<Semaphore>,
     metrics: Arc<Metrics>,
-    draining: Arc<AtomicBool>,
+    draining: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for Shell {
@@ -73,7 +73,7 @@ impl Shell {
             Some(metrics) => Arc::clone(metrics),
             None => Arc::new(Metrics::new()?),
         };
-        let draining = Arc::new(AtomicBool::new(false));
+        let draining = watch::channel(false).0;
         Ok(Self(Arc::new(Shared {
             table: Table::new(with_health(router, &draining))?,
             reading: Reading::new(&limits, Arc::clone(&metrics)),
@@ -92,9 +92,9 @@ impl Shell {
         &self.0.metrics
     }
 
-    /// From now on `/readyz` says no.
+    /// From now on `/readyz` says no, and streams end.
     pub(crate) fn drain(&self) {
-        self.0.draining.store(true, Ordering::Release);
+        self.0.draining.send_replace(true);
     }
 
     /// Ends when no handler runs any more, also of connections that are gone.
@@ -200,10 +200,13 @@ impl Shell {
                     self.0.reading.clone(),
                 )))
             }
-            Target::Mounted(_, service) => Ok(Box::pin(async {
-                let Ok(response) = service.oneshot(Request::from_parts(parts, body)).await;
-                response
-            })),
+            Target::Mounted(_, service) => {
+                let draining = self.0.draining.subscribe();
+                Ok(Box::pin(async {
+                    let Ok(response) = service.oneshot(Request::from_parts(parts, body)).await;
+                    response.map(|body| body.until(draining))
+                }))
+            }
         }
     }
 
@@ -270,16 +273,16 @@ fn is_health(label: &str) -> bool {
     HEALTH.contains(&label)
 }
 
-fn with_health(mut router: Router, draining: &Arc<AtomicBool>) -> Router {
+fn with_health(mut router: Router, draining: &watch::Sender<bool>) -> Router {
     if !Table::has(&router, HEALTH[0]) {
         router = router.get(HEALTH[0], |_| async {
             response::text(StatusCode::OK, "ok\n")
         });
     }
     if !Table::has(&router, HEALTH[1]) {
-        let draining = Arc::clone(draining);
+        let draining = draining.subscribe();
         router = router.get(HEALTH[1], move |_| {
-            let draining = draining.load(Ordering::Acquire);
+            let draining = *draining.borrow();
             async move {
                 if draining {
                     response::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")

@@ -123,6 +123,10 @@ async fn awake(
     match end {
         End::Asleep => {
             wire.unread(read_buf);
+            if wire.heard() {
+                // Half of the next head came with the last request.
+                clock.received();
+            }
             return Some(wire);
         }
         End::Closed => wire.linger().await,

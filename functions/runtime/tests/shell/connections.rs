@@ -88,6 +88,26 @@ async fn a_connection_between_requests_has_more_patience_and_a_started_head_has_
 }
 
 #[tokio::test]
+async fn half_of_the_next_request_may_come_with_the_last() {
+    let server = Server::start(router(), limits()).await;
+    let mut peer = server.connect().await;
+    peer.say(&format!("{GET}{GET}GET / HT")).await;
+    assert_eq!(status(&peer.answer().await), 200);
+    assert_eq!(status(&peer.answer().await), 200);
+    let used = cpu();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(cpu() - used < 15, "asking again and again");
+    peer.say("TP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(status(&peer.answer().await), 200);
+
+    let server = Server::start(router(), quick()).await;
+    let mut peer = server.connect().await;
+    peer.say(&format!("{GET}GET / HT")).await;
+    assert_eq!(status(&peer.answer().await), 200);
+    assert_eq!(status(&peer.rest().await), 408);
+}
+
+#[tokio::test]
 async fn header_floods_are_431() {
     let server = Server::start(router(), limits()).await;
     let many = "X: y\r\n".repeat(101);
@@ -407,9 +427,9 @@ async fn without_descriptors() {
     assert_eq!(status(&peer.answer().await), 200);
 }
 
-/// Processor time of this process, in hundredths of a second.
+/// Processor time of this thread, in hundredths of a second; test and server share it.
 fn cpu() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
     let fields: Vec<&str> = stat
         .rsplit(')')
         .next()

@@ -123,3 +123,23 @@ async fn whoever_is_in_the_queue_is_still_served() {
     assert_eq!(status(&peer.rest().await), 200);
     server.ended().await;
 }
+
+#[tokio::test]
+async fn a_stream_that_never_ends_does_not_hold_up_the_end() {
+    let watch = tower::service_fn(|_: http::Request<runtime::Body>| async {
+        let (mut sender, body) = http_body_util::channel::Channel::<bytes::Bytes>::new(1);
+        tokio::spawn(async move {
+            let _ = sender.send_data(bytes::Bytes::from_static(b"first")).await;
+            std::future::pending::<()>().await;
+        });
+        Ok::<_, std::convert::Infallible>(http::Response::new(body))
+    });
+    let mut server = Server::start(Router::new().mount("/apis", watch), limits()).await;
+    let mut peer = server.connect().await;
+    peer.say("GET /apis/x?watch=true HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await;
+    peer.head().await;
+    server.stop();
+    assert_eq!(peer.rest().await, "5\r\nfirst\r\n0\r\n\r\n");
+    server.ended().await;
+}
