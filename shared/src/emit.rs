@@ -151,7 +151,7 @@ impl Default for Settings {
             user: 100_000_000,
             clone_image: "docker.io/alpine/git:v2.49.1".to_owned(),
             clone_depth: 1,
-            fetch_image: "hookrun:latest".to_owned(),
+            fetch_image: concat!("hookrun:", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
 }

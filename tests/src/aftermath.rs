@@ -117,7 +117,10 @@ pub async fn complete(cluster: &Cluster, namespace: &str, run: &DynamicObject) -
             .await?
             .with_context(|| format!("run {name} refers to Secret {secret}, which is missing"))?;
         ensure!(
-            found.owner_references().iter().any(|owner| owner.uid == uid),
+            found
+                .owner_references()
+                .iter()
+                .any(|owner| owner.uid == uid),
             "run {name} refers to Secret {secret}, which it does not own: {:?}",
             found.meta()
         );
@@ -195,10 +198,17 @@ pub async fn context(cluster: &Cluster, namespace: &str, run: &str) -> Result<St
 ///
 /// # Errors
 /// There is no such Secret or entry.
-pub async fn entry(cluster: &Cluster, namespace: &str, secret: &str, entry: &str) -> Result<String> {
+pub async fn entry(
+    cluster: &Cluster,
+    namespace: &str,
+    secret: &str,
+    entry: &str,
+) -> Result<String> {
     let secret = secrets(cluster, namespace).get(secret).await?;
     let data = secret.data.unwrap_or_default();
-    let bytes = data.get(entry).with_context(|| format!("no entry {entry}"))?;
+    let bytes = data
+        .get(entry)
+        .with_context(|| format!("no entry {entry}"))?;
     Ok(String::from_utf8(bytes.0.clone())?)
 }
 
@@ -218,7 +228,9 @@ pub async fn vanishes_with_its_runs(cluster: &Cluster, namespace: &str) -> Resul
     .await?;
     until("what they owned is gone", COLLECTION, async || {
         let secrets = secrets(cluster, namespace).list(&ours()).await?;
-        Ok(secrets.iter().all(|secret| secret.owner_references().is_empty()))
+        Ok(secrets
+            .iter()
+            .all(|secret| secret.owner_references().is_empty()))
     })
     .await
 }
@@ -240,7 +252,10 @@ pub fn discreet_log(log: &str) -> Result<()> {
     // Whole groups only: what follows the canary shares the last one. Secrets of the samples begin with it.
     let encoded = &encoded[..CANARY.len() / 3 * 4];
     for line in log.lines() {
-        ensure!(!line.contains(CANARY) && !line.contains(encoded), "the log tells a secret: {line}");
+        ensure!(
+            !line.contains(CANARY) && !line.contains(encoded),
+            "the log tells a secret: {line}"
+        );
         ensure!(!line.contains("panicked"), "a panic: {line}");
     }
     Ok(())

@@ -68,8 +68,8 @@ impl Stage {
             .run_in(&namespace)
             .through(&faults)
             .env("HOOKRUN_FLOW_STORE", &flows.url())
-            .env("HOOKRUN_API_TIMEOUT", &seconds(ATTEMPT))
-            .env("HOOKRUN_API_DEADLINE", &seconds(DEADLINE))
+            .env("HOOKRUN_API_TIMEOUT", &time(ATTEMPT))
+            .env("HOOKRUN_API_DEADLINE", &time(DEADLINE))
             .start()
             .await?;
         Ok(Self {
@@ -100,8 +100,8 @@ impl Stage {
     }
 }
 
-fn seconds(time: Duration) -> String {
-    time.as_secs_f64().to_string()
+fn time(time: Duration) -> String {
+    format!("{}ms", time.as_millis())
 }
 
 /// A way to fail, and a word for it.
@@ -359,8 +359,8 @@ async fn an_api_server_that_is_down_is_a_503_and_work_goes_on_when_it_is_back(
         .run_in(&namespace)
         .env("KUBECONFIG", &kubeconfig.display().to_string())
         .env("HOOKRUN_FLOW_STORE", &flows.url())
-        .env("HOOKRUN_API_TIMEOUT", &seconds(ATTEMPT))
-        .env("HOOKRUN_API_DEADLINE", &seconds(DEADLINE))
+        .env("HOOKRUN_API_TIMEOUT", &time(ATTEMPT))
+        .env("HOOKRUN_API_DEADLINE", &time(DEADLINE))
         .start()
         .await?;
     let path = format!("/flow/key/nightly/ns/{namespace}");

@@ -41,7 +41,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// How long a peer waits for what should come at once.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 const MIB: u64 = 1 << 20;
 

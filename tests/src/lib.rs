@@ -21,6 +21,7 @@ pub mod case;
 pub mod faults;
 pub mod function;
 pub mod onix;
+pub mod registry;
 pub mod s3;
 pub mod server;
 

@@ -35,21 +35,45 @@ impl S3 {
     /// It does not listen in time.
     pub async fn start(cluster: &Cluster) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (objects, metadata) = (folder.path().join("objects"), folder.path().join("metadata"));
+        let (objects, metadata) = (
+            folder.path().join("objects"),
+            folder.path().join("metadata"),
+        );
         fs::create_dir_all(objects.join(BUCKET))?;
         fs::create_dir(&metadata)?;
         let [port] = free_ports()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut command = Command::new(cluster.programs().path("versitygw"));
-        command.args(["--port", &address.to_string(), "--access", "test", "--secret", SECRET, "posix", "--sidecar"]);
+        command.args([
+            "--port",
+            &address.to_string(),
+            "--access",
+            "test",
+            "--secret",
+            SECRET,
+            "posix",
+            "--sidecar",
+        ]);
         command.arg(&metadata).arg(&objects);
         let mut process = Process::start("versitygw", command, &folder.path().join("log"))?;
-        eventually("the S3 server listens", Duration::from_secs(60), async || {
-            ensure!(process.ended()?.is_none(), "the S3 server ended: {}", process.tail(20));
-            Ok(TcpStream::connect(address).await.ok())
-        })
+        eventually(
+            "the S3 server listens",
+            Duration::from_secs(60),
+            async || {
+                ensure!(
+                    process.ended()?.is_none(),
+                    "the S3 server ended: {}",
+                    process.tail(20)
+                );
+                Ok(TcpStream::connect(address).await.ok())
+            },
+        )
         .await?;
-        Ok(Self { process, folder, endpoint: format!("http://{address}") })
+        Ok(Self {
+            process,
+            folder,
+            endpoint: format!("http://{address}"),
+        })
     }
 
     /// Where it listens.

@@ -35,13 +35,15 @@ impl Flows {
 
     async fn config(&self, object: Value) -> Result<()> {
         let api: Api<ConfigMap> = Api::namespaced(self.cluster.admin(), &self.namespace);
-        api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+        api.create(&PostParams::default(), &serde_json::from_value(object)?)
+            .await?;
         Ok(())
     }
 
     async fn secret(&self, object: Value) -> Result<()> {
         let api: Api<Secret> = Api::namespaced(self.cluster.admin(), &self.namespace);
-        api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+        api.create(&PostParams::default(), &serde_json::from_value(object)?)
+            .await?;
         Ok(())
     }
 
@@ -64,7 +66,10 @@ impl Flows {
             onix_user_file: None,
             onix_password_file: None,
         };
-        Ok(options.open(&Credentials::default(), connected(self.cluster.client(&account.token).await?)))
+        Ok(options.open(
+            &Credentials::default(),
+            connected(self.cluster.client(&account.token).await?),
+        ))
     }
 }
 
@@ -77,9 +82,16 @@ async fn flows_are_found_by_name_and_by_label(cluster: Arc<Cluster>) -> Result<(
     let file = |text: &str| json!({ "flow.json": text, "README": "not it" });
     flows.config(json!({ "metadata": marked("art-flow-a", "ART_FLOW_a"), "data": file("in a config map") })).await?;
     flows.secret(json!({ "metadata": marked("art-flow-b", "ART_FLOW_b"), "stringData": file("in a secret") })).await?;
-    flows.config(json!({ "metadata": marked("nightly", "ART_FLOW_c"), "data": { "any": "by label" } })).await?;
-    let annotated = json!({ "name": "team-a.b", "annotations": { "hookrun.dev/flow-key": "Team/A.b" } });
-    flows.config(json!({ "metadata": annotated, "binaryData": { "flow.json": "YmluYXJ5" } })).await?;
+    flows
+        .config(
+            json!({ "metadata": marked("nightly", "ART_FLOW_c"), "data": { "any": "by label" } }),
+        )
+        .await?;
+    let annotated =
+        json!({ "name": "team-a.b", "annotations": { "hookrun.dev/flow-key": "Team/A.b" } });
+    flows
+        .config(json!({ "metadata": annotated, "binaryData": { "flow.json": "YmluYXJ5" } }))
+        .await?;
     let store = flows.store(true).await?;
     for (key, flow) in [
         ("ART_FLOW_a", "in a config map"),
@@ -101,9 +113,18 @@ async fn flows_are_found_by_name_and_by_label(cluster: Arc<Cluster>) -> Result<(
 async fn two_objects_with_one_key_are_a_conflict(cluster: Arc<Cluster>) -> Result<()> {
     let flows = Flows::new(cluster).await?;
     for name in ["one", "two", "three"] {
-        flows.config(json!({ "metadata": marked(name, "ART_FLOW_x"), "data": { "flow.json": "{}" } })).await?;
+        flows
+            .config(
+                json!({ "metadata": marked(name, "ART_FLOW_x"), "data": { "flow.json": "{}" } }),
+            )
+            .await?;
     }
-    let error = flows.store(true).await?.get("ART_FLOW_x").await.unwrap_err();
+    let error = flows
+        .store(true)
+        .await?
+        .get("ART_FLOW_x")
+        .await
+        .unwrap_err();
     ensure!(error.class() == Class::Conflict, "{error}");
     Ok(())
 }

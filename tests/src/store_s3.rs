@@ -13,8 +13,8 @@ use control_plane::{Cluster, until};
 use http::StatusCode;
 use sha2::{Digest, Sha256};
 use store::{
-    Class, Credentials, FetchError, FetchOptions, Fetched, FlowStore, FlowStoreOptions, PayloadStore,
-    PayloadStoreOptions, Reference, Source, fetch,
+    Class, Credentials, FetchError, FetchOptions, Fetched, FlowStore, FlowStoreOptions,
+    PayloadStore, PayloadStoreOptions, Reference, Source, fetch,
 };
 
 use crate::{
@@ -57,7 +57,9 @@ fn payloads(credentials: &Credentials, location: &str, expiry: Duration) -> Resu
         payload_sweep_timeout: Duration::from_secs(60),
         payload_store_ca: None,
     };
-    options.open(credentials)?.ok_or_else(|| anyhow::anyhow!("no store"))
+    options
+        .open(credentials)?
+        .ok_or_else(|| anyhow::anyhow!("no store"))
 }
 
 fn ours(s3: &S3) -> Result<PayloadStore> {
@@ -66,7 +68,10 @@ fn ours(s3: &S3) -> Result<PayloadStore> {
 
 /// Five megabytes that no text format would survive.
 fn payload() -> Bytes {
-    (0..5_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).take(5_000_000).collect()
+    (0..5_000_000_u32)
+        .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+        .take(5_000_000)
+        .collect()
 }
 
 async fn status(url: &str) -> Result<StatusCode> {
@@ -77,38 +82,76 @@ async fn status(url: &str) -> Result<StatusCode> {
 async fn fetched(reference: &Reference, to: &Path) -> Result<Fetched, FetchError> {
     let Reference { url, digest, size } = reference.clone();
     let (to, timeout) = (to.to_owned(), Duration::from_secs(60));
-    fetch(&FetchOptions { url: url.into(), digest, size, to, files: None, ca: None, timeout }).await
+    fetch(&FetchOptions {
+        url: url.into(),
+        digest,
+        size,
+        to,
+        files: None,
+        ca: None,
+        timeout,
+    })
+    .await
 }
 
 async fn a_signed_url_gives_one_payload_and_nothing_else(s3: &S3) -> Result<()> {
     let (store, payload) = (ours(s3)?, payload());
-    let one = store.put("blue", "nightly-pr-0123456789", payload.clone()).await?;
-    let two = store.put("blue", "nightly-pr-9876543210", Bytes::from_static(b"another")).await?;
+    let one = store
+        .put("blue", "nightly-pr-0123456789", payload.clone())
+        .await?;
+    let two = store
+        .put(
+            "blue",
+            "nightly-pr-9876543210",
+            Bytes::from_static(b"another"),
+        )
+        .await?;
     let answer = reqwest::get(&one.url).await?;
     ensure!(answer.status() == StatusCode::OK, "{}", answer.status());
     ensure!(answer.bytes().await? == payload, "another content");
 
     let (path, query) = one.url.split_once('?').unwrap();
     let (other, _) = two.url.split_once('?').unwrap();
-    ensure!(status(path).await? == StatusCode::FORBIDDEN, "readable without a signature");
-    ensure!(status(&format!("{other}?{query}")).await? == StatusCode::FORBIDDEN, "the signature opens another object");
+    ensure!(
+        status(path).await? == StatusCode::FORBIDDEN,
+        "readable without a signature"
+    );
+    ensure!(
+        status(&format!("{other}?{query}")).await? == StatusCode::FORBIDDEN,
+        "the signature opens another object"
+    );
     let client = reqwest::Client::new();
     let put = client.put(&one.url).body("overwritten").send().await?;
-    ensure!(put.status() == StatusCode::FORBIDDEN, "the signature allows writing");
-    ensure!(client.delete(&one.url).send().await?.status() == StatusCode::FORBIDDEN, "or deleting");
+    ensure!(
+        put.status() == StatusCode::FORBIDDEN,
+        "the signature allows writing"
+    );
+    ensure!(
+        client.delete(&one.url).send().await?.status() == StatusCode::FORBIDDEN,
+        "or deleting"
+    );
     Ok(())
 }
 
 async fn a_signed_url_expires(s3: &S3) -> Result<()> {
-    let store = payloads(&s3.credentials(), "s3://payloads/pay", Duration::from_secs(5))?;
+    let store = payloads(
+        &s3.credentials(),
+        "s3://payloads/pay",
+        Duration::from_secs(5),
+    )?;
     let reference = store.put("blue", "run", Bytes::from_static(b"x")).await?;
-    ensure!(status(&reference.url).await? == StatusCode::OK, "not readable at first");
+    ensure!(
+        status(&reference.url).await? == StatusCode::OK,
+        "not readable at first"
+    );
     until("the URL has expired", Duration::from_secs(30), async || {
         Ok(status(&reference.url).await? == StatusCode::FORBIDDEN)
     })
     .await?;
     let folder = tempfile::tempdir()?;
-    let error = fetched(&reference, &folder.path().join("context")).await.unwrap_err();
+    let error = fetched(&reference, &folder.path().join("context"))
+        .await
+        .unwrap_err();
     ensure!(matches!(error, FetchError::Refused(_)), "{error}");
     ensure!(!error.to_string().contains("X-Amz"), "{error}");
     Ok(())
@@ -129,12 +172,23 @@ async fn a_repeated_event_stores_one_object(s3: &S3) -> Result<()> {
 async fn a_fetched_payload_is_the_one_stored(s3: &S3) -> Result<()> {
     let payload = payload();
     let reference = ours(s3)?.put("blue", "run", payload.clone()).await?;
-    let digest: String = Sha256::digest(&payload).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Sha256::digest(&payload)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     ensure!(reference.digest == format!("sha256:{digest}") && reference.size == 5_000_000);
     let folder = tempfile::tempdir()?;
     let to = folder.path().join("context");
     let fetched = fetched(&reference, &to).await?;
-    ensure!(fetched == Fetched { size: 5_000_000, files: 0, attempts: 1 }, "{fetched:?}");
+    ensure!(
+        fetched
+            == Fetched {
+                size: 5_000_000,
+                files: 0,
+                attempts: 1
+            },
+        "{fetched:?}"
+    );
     ensure!(fs::read(&to)? == payload, "another content");
     Ok(())
 }
@@ -144,18 +198,29 @@ async fn a_sweep_deletes_what_is_old_and_ours(s3: &S3) -> Result<()> {
     fs::create_dir(s3.bucket().join("pay"))?;
     fs::write(s3.bucket().join("pay/readme.txt"), "not ours")?;
     for run in 0..12 {
-        store.put("blue", &format!("run-{run}"), Bytes::from_static(b"x")).await?;
+        store
+            .put("blue", &format!("run-{run}"), Bytes::from_static(b"x"))
+            .await?;
     }
     let now = SystemTime::now();
     let swept = store.sweep(now, 48 * HOUR, 100).await?;
-    ensure!((swept.examined, swept.deleted, swept.complete) == (12, 0, true), "{swept:?}");
+    ensure!(
+        (swept.examined, swept.deleted, swept.complete) == (12, 0, true),
+        "{swept:?}"
+    );
     // However impatient the operator, a payload lives as long as its URL.
     let swept = store.sweep(now + 23 * HOUR, HOUR, 100).await?;
     ensure!(swept.deleted == 0, "{swept:?}");
     let swept = store.sweep(now + 49 * HOUR, 48 * HOUR, 5).await?;
-    ensure!((swept.deleted, swept.complete, &swept.failed) == (5, false, &None), "{swept:?}");
+    ensure!(
+        (swept.deleted, swept.complete, &swept.failed) == (5, false, &None),
+        "{swept:?}"
+    );
     let swept = store.sweep(now + 49 * HOUR, 48 * HOUR, 100).await?;
-    ensure!((swept.examined, swept.deleted, swept.complete) == (7, 7, true), "{swept:?}");
+    ensure!(
+        (swept.examined, swept.deleted, swept.complete) == (7, 7, true),
+        "{swept:?}"
+    );
     ensure!(s3.objects()? == ["pay/readme.txt"], "{:?}", s3.objects()?);
     Ok(())
 }
@@ -163,10 +228,14 @@ async fn a_sweep_deletes_what_is_old_and_ours(s3: &S3) -> Result<()> {
 async fn two_sweeps_at_once_do_no_harm(s3: &S3) -> Result<()> {
     let (one, two) = (ours(s3)?, ours(s3)?);
     for run in 0..20 {
-        one.put("blue", &format!("run-{run}"), Bytes::from_static(b"x")).await?;
+        one.put("blue", &format!("run-{run}"), Bytes::from_static(b"x"))
+            .await?;
     }
     let later = SystemTime::now() + 49 * HOUR;
-    let (first, second) = tokio::try_join!(one.sweep(later, 48 * HOUR, 100), two.sweep(later, 48 * HOUR, 100))?;
+    let (first, second) = tokio::try_join!(
+        one.sweep(later, 48 * HOUR, 100),
+        two.sweep(later, 48 * HOUR, 100)
+    )?;
     for swept in [&first, &second] {
         ensure!(swept.failed.is_none() && swept.complete, "{swept:?}");
     }
@@ -178,13 +247,21 @@ async fn two_sweeps_at_once_do_no_harm(s3: &S3) -> Result<()> {
 async fn flows_are_objects_below_the_prefix(s3: &S3) -> Result<()> {
     let folder = s3.bucket().join("flows");
     fs::create_dir(&folder)?;
-    for (name, content) in [("ART_FLOW_x.json", "{}"), ("a%2Fb%20c.json", "[]"), ("large.json", &"x".repeat(2000))] {
+    for (name, content) in [
+        ("ART_FLOW_x.json", "{}"),
+        ("a%2Fb%20c.json", "[]"),
+        ("large.json", &"x".repeat(2000)),
+    ] {
         fs::write(folder.join(name), content)?;
     }
     let store = flows(&s3.credentials(), "s3://payloads/flows")?;
     ensure!(store.get("ART_FLOW_x").await? == "{}");
     ensure!(store.get("a/b c").await? == "[]");
-    for (key, class) in [("y", Class::NotFound), ("../flows/ART_FLOW_x", Class::NotFound), ("large", Class::Malformed)] {
+    for (key, class) in [
+        ("y", Class::NotFound),
+        ("../flows/ART_FLOW_x", Class::NotFound),
+        ("large", Class::Malformed),
+    ] {
         let error = store.get(key).await.unwrap_err();
         ensure!(error.class() == class, "{key}: {error}");
     }
@@ -204,7 +281,10 @@ fn flows(credentials: &Credentials, location: &str) -> Result<Arc<dyn FlowStore>
         onix_user_file: None,
         onix_password_file: None,
     };
-    Ok(options.open(credentials, Arc::new(|| Box::pin(async { Err("no cluster".to_owned()) }))))
+    Ok(options.open(
+        credentials,
+        Arc::new(|| Box::pin(async { Err("no cluster".to_owned()) })),
+    ))
 }
 
 async fn a_wrong_secret_is_refused_in_our_words(s3: &S3) -> Result<()> {
@@ -214,8 +294,14 @@ async fn a_wrong_secret_is_refused_in_our_words(s3: &S3) -> Result<()> {
     };
     let credentials: Credentials = s3.environment().into_iter().map(wrong).collect();
     let store = payloads(&credentials, "s3://payloads/pay", HOUR)?;
-    let put = store.put("blue", "run", Bytes::from_static(b"x")).await.unwrap_err();
-    let get = flows(&credentials, "s3://payloads/flows")?.get("x").await.unwrap_err();
+    let put = store
+        .put("blue", "run", Bytes::from_static(b"x"))
+        .await
+        .unwrap_err();
+    let get = flows(&credentials, "s3://payloads/flows")?
+        .get("x")
+        .await
+        .unwrap_err();
     let sweep = store.sweep(SystemTime::now(), HOUR, 1).await.unwrap_err();
     for error in [put, get, sweep] {
         ensure!(error.slug() == "store-refused", "{error}");
@@ -227,7 +313,10 @@ async fn a_wrong_secret_is_refused_in_our_words(s3: &S3) -> Result<()> {
 
 async fn a_missing_bucket_is_no_missing_flow(s3: &S3) -> Result<()> {
     let store = payloads(&s3.credentials(), "s3://elsewhere/pay", HOUR)?;
-    let error = store.put("blue", "run", Bytes::from_static(b"x")).await.unwrap_err();
+    let error = store
+        .put("blue", "run", Bytes::from_static(b"x"))
+        .await
+        .unwrap_err();
     ensure!(error.class() == Class::Upstream, "{error}");
     Ok(())
 }

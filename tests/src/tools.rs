@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     case::{Case, case},
     function::{PASSWORD, USER, executable, repository},
+    registry::Registry,
     support::{Scene, ask},
 };
 
@@ -136,15 +137,18 @@ pub fn cases() -> Vec<Case> {
             "tools::a_followed_run_ends_with_its_verdict",
             async |cluster| {
                 let scene = Scene::new(&cluster).await?;
-                let folder = tempfile::tempdir()?;
+                let registry = Registry::start().await?;
+            let folder = tempfile::tempdir()?;
                 let kubeconfig = cluster
                     .folder()
                     .join("admin.kubeconfig")
                     .display()
                     .to_string();
                 for (name, status, code) in [("good", "True", 0), ("bad", "False", 1)] {
-                    let file = folder.path().join(format!("{name}.json"));
-                    std::fs::write(&file, scene.plain_flow(name).to_string())?;
+                    let mut flow = scene.plain_flow(name);
+                flow["steps"][0]["runtime"] = registry.image().into();
+                let file = folder.path().join(format!("{name}.json"));
+                    std::fs::write(&file, flow.to_string())?;
                     let mut command = Command::new(executable());
                     command
                         .args([

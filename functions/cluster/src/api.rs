@@ -21,24 +21,14 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Kubernetes")]
 pub struct Patience {
-    /// Seconds that one request to the API server may take before it is sent again.
-    #[arg(long = "api-timeout", env = "HOOKRUN_API_TIMEOUT", value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    /// Time that one request to the API server may take before it is sent again.
+    #[arg(long = "api-timeout", env = "HOOKRUN_API_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = units::duration)]
     pub attempt: Duration,
 
-    /// Seconds that all requests for one event may take together, repeats included. Then the sender is told to try
+    /// Time that all requests for one event may take together, repeats included. Then the sender is told to try
     /// again later.
-    #[arg(long = "api-deadline", env = "HOOKRUN_API_DEADLINE", value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    #[arg(long = "api-deadline", env = "HOOKRUN_API_DEADLINE", value_name = "TIME", default_value = "20s", value_parser = units::duration)]
     pub event: Duration,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let number: f64 = text
-        .parse()
-        .map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(number)
-        .ok()
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "must be more than 0".to_owned())
 }
 
 impl Default for Patience {

@@ -349,7 +349,10 @@ async fn what_the_original_left_is_replaced_once() {
     });
     let (cluster, left) = api_server([
         ("PATCH secrets/scan-creds-secret", ok(applied)),
-        ("PUT secrets/scan-creds-secret", ok(json!({"metadata": {"resourceVersion": "8"}}))),
+        (
+            "PUT secrets/scan-creds-secret",
+            ok(json!({"metadata": {"resourceVersion": "8"}})),
+        ),
     ]);
     let emitted = emitted(FLOW);
     let secret = emitted

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use units::{duration, size};
+
 /// Caps and clocks of the HTTP shell. Times are written like `10s`, `500ms` or `2m`, sizes in bytes or like `10MiB`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
@@ -14,8 +16,8 @@ pub struct Limits {
     #[arg(long, env = "HOOKRUN_BODY_TIME", default_value = "60s", value_name = "TIME", value_parser = duration)]
     pub body_time: Duration,
 
-    /// Time for a complete request, from its head to its answer (503 beyond).
-    #[arg(long, env = "HOOKRUN_REQUEST_TIME", default_value = "120s", value_name = "TIME", value_parser = duration)]
+    /// Time for a complete request, from its head to its answer (503 beyond); less than what the platform allows.
+    #[arg(long, env = "HOOKRUN_REQUEST_TIME", default_value = "85s", value_name = "TIME", value_parser = duration)]
     pub request_time: Duration,
 
     /// Time that a connection may stay open without a request; longer than that of usual clients, so that these close first.
@@ -73,7 +75,7 @@ impl Default for Limits {
         Self {
             header_time: Duration::from_secs(10),
             body_time: Duration::from_secs(60),
-            request_time: Duration::from_secs(120),
+            request_time: Duration::from_secs(85),
             idle_time: Duration::from_secs(180),
             drain_time: Duration::from_secs(25),
             header_bytes: 32 << 10,
@@ -136,51 +138,6 @@ impl Limits {
     }
 }
 
-/// Reads `250ms`, `10s`, `2m` or `1h`.
-///
-/// # Errors
-/// Says what a time looks like.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is not a time; write it like 250ms, 10s, 2m or 1h");
-    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let milliseconds = match unit {
-        "ms" => Some(number),
-        "s" => number.checked_mul(1000),
-        "m" => number.checked_mul(60_000),
-        "h" => number.checked_mul(3_600_000),
-        _ => None,
-    };
-    // Beyond a year a clock would overflow somewhere, and nobody means it.
-    const YEAR: u64 = 366 * 24 * 3_600_000;
-    milliseconds
-        .filter(|ms| *ms <= YEAR)
-        .map(Duration::from_millis)
-        .ok_or_else(wrong)
-}
-
-/// Reads `65536`, `64KiB`, `10MiB` or `1GiB`.
-///
-/// # Errors
-/// Says what a size looks like.
-pub fn size(text: &str) -> Result<usize, String> {
-    let wrong = || format!("`{text}` is not a size; write it like 65536, 64KiB, 10MiB or 1GiB");
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: usize = number.parse().map_err(|_| wrong())?;
-    let factor: usize = match unit {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(factor).ok_or_else(wrong)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,28 +157,6 @@ mod tests {
             format!("{:?}", Limits::default())
         );
         assert_eq!(program.limits.check(), Ok(()));
-    }
-
-    #[test]
-    fn times_and_sizes_are_read() {
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for wrong in [
-            "",
-            "10",
-            "s",
-            "1d",
-            "-1s",
-            "99999999999999999999s",
-            "9999999999h",
-        ] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-        assert_eq!(size("10MiB"), Ok(10 << 20));
-        assert_eq!(size("1000"), Ok(1000));
-        for wrong in ["", "MiB", "1 MiB", "10MB", "99999999999GiB"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -22,7 +22,6 @@ use crate::{
     Hidden,
     error::innermost,
     http::{self, Trust},
-    options::duration,
     payload::hex,
 };
 
@@ -64,7 +63,7 @@ pub struct FetchOptions {
     pub ca: Option<PathBuf>,
 
     /// Time for everything, repetitions included.
-    #[arg(long, env = "HOOKRUN_FETCH_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = duration)]
+    #[arg(long, env = "HOOKRUN_FETCH_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = units::duration)]
     pub timeout: Duration,
 }
 

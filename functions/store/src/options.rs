@@ -4,6 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use clap::Args;
 use tokio::sync::OnceCell;
+use units::{duration, size};
 
 use crate::{
     Connect, Credentials, Error, FlowStore, Hidden, Location, PayloadStore, Place,
@@ -232,34 +233,6 @@ impl PayloadStoreOptions {
     }
 }
 
-/// A time like `5s`, `500ms` or `24h`, more than none.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let problem = || "not a time: write it like 500ms, 5s, 2m or 24h".to_owned();
-    let time: jiff::SignedDuration = text.parse().map_err(|_| problem())?;
-    match Duration::try_from(time) {
-        Ok(time) if !time.is_zero() => Ok(time),
-        _ => Err(problem()),
-    }
-}
-
-/// A size in bytes, or with KiB or MiB behind it.
-pub(crate) fn size(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
-        Some(end) => text.split_at(end),
-        None => (text, ""),
-    };
-    let factor = match unit.trim() {
-        "" => Some(1),
-        "KiB" => Some(1 << 10),
-        "MiB" => Some(1 << 20),
-        _ => None,
-    };
-    factor
-        .and_then(|factor: usize| digits.parse::<usize>().ok()?.checked_mul(factor))
-        .filter(|size| *size > 0)
-        .ok_or_else(|| "not a size: write it in bytes, or like 64KiB or 10MiB".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -290,20 +263,6 @@ mod tests {
                 .unwrap_err()
                 .contains("`kubernetes`")
         );
-    }
-
-    #[test]
-    fn times_and_sizes_have_units() {
-        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
-        assert_eq!(duration("24h").unwrap(), Duration::from_secs(86400));
-        assert_eq!(size("10MiB").unwrap(), 10 << 20);
-        assert_eq!(size("512").unwrap(), 512);
-        for text in ["", "5", "0s", "-5s", "soon"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-        for text in ["", "0", "5GB", "-1", "99999999999999999999"] {
-            assert!(size(text).is_err(), "{text}");
-        }
     }
 
     #[test]

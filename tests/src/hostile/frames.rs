@@ -73,8 +73,8 @@ async fn flood(target: &Target, chunk: impl Fn(u32) -> Vec<u8>, chunks: u32) -> 
         std::io::Result::Ok(())
     };
     // A peer that reads no more is as good as one that is gone.
-    let written = timeout(PATIENCE / 2, writing).await;
-    let ended = !matches!(written, Ok(Ok(()))) || timeout(PATIENCE / 4, reading).await.is_ok();
+    let written = timeout(PATIENCE / 4, writing).await;
+    let ended = !matches!(written, Ok(Ok(()))) || timeout(PATIENCE / 8, reading).await.is_ok();
     Ok(ended)
 }
 

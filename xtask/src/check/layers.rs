@@ -77,18 +77,23 @@ const LAYERS: &[Layer] = &[
         never: PURE,
     },
     Layer {
-        package: "runtime",
+        package: "units",
         ours: &[],
+        never: PURE,
+    },
+    Layer {
+        package: "runtime",
+        ours: &["units"],
         never: SHELL,
     },
     Layer {
         package: "cluster",
-        ours: &["flows"],
+        ours: &["flows", "units"],
         never: &[],
     },
     Layer {
         package: "store",
-        ours: &["flows"],
+        ours: &["flows", "units"],
         never: &[],
     },
     Layer {
@@ -98,18 +103,26 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         package: "flow",
-        ours: &["cluster", "flows", "runtime", "store"],
+        ours: &["cluster", "flows", "runtime", "store", "units"],
         never: &[],
     },
     Layer {
         package: "hookrun",
-        ours: &["cluster", "embedded", "flow", "flows", "runtime", "store"],
+        ours: &[
+            "cluster", "embedded", "flow", "flows", "runtime", "store", "units",
+        ],
         never: &[],
     },
 ];
 
 /// Packages that are not part of the product.
-const CHORES: &[&str] = &["bare-server", "bench", "control-plane", "system-tests", "xtask"];
+const CHORES: &[&str] = &[
+    "bare-server",
+    "bench",
+    "control-plane",
+    "system-tests",
+    "xtask",
+];
 
 /// All packages of the workspace.
 pub(crate) fn packages() -> Result<BTreeSet<String>> {

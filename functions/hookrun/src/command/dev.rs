@@ -51,22 +51,41 @@ pub(crate) async fn run(mut options: cli::Dev, matches: &ArgMatches) -> anyhow::
 
     let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let real = typed("kubeconfig") || typed("context") || in_pod;
-    let (client, others) = if real {
-        (
+    let api = if real {
+        None
+    } else {
+        Some(
+            embedded::Api::open(&options.folder)
+                .with_context(|| format!("cannot use the folder {}", options.folder.display()))?,
+        )
+    };
+    for broken in api.iter().flat_map(embedded::Api::unreadable) {
+        let path = broken.path.display();
+        say(&format!(
+            "{path} cannot be read and is left out: {}",
+            broken.reason
+        ));
+    }
+    let (client, others) = match &api {
+        Some(api) => (api.client(), Router::new().fallback(api.clone())),
+        None => (
             cluster::connect(&options.flow.connection).await?,
             Router::new(),
-        )
-    } else {
-        let api = embedded::Api::open(&options.folder)
-            .with_context(|| format!("cannot use the folder {}", options.folder.display()))?;
-        (api.client(), Router::new().fallback(api))
+        ),
     };
     let port = options.flow.server.listen.port();
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
         .await
         .with_context(|| format!("cannot listen on port {port}: choose another one with --port"))?;
     welcome(&options, &listener.local_addr()?.to_string(), real);
-    serve::serve(&options.flow, client, listener, others).await?;
+    let shutdown = async {
+        runtime::sigterm().await;
+        // A watch would otherwise stay open until the time for draining is over.
+        if let Some(api) = &api {
+            api.close();
+        }
+    };
+    serve::serve(&options.flow, client, listener, others, shutdown).await?;
     guard.flush(std::time::Duration::from_secs(1)).await;
     Ok(ExitCode::SUCCESS)
 }
@@ -108,6 +127,9 @@ fn welcome(options: &cli::Dev, address: &str, real: bool) {
     } else {
         say(&format!(
             "  kubectl --server http://{address} get pipelineruns"
+        ));
+        say(&format!(
+            "  kubectl --server http://{address} create namespace team-blue"
         ));
     }
     say(&format!("  a browser on http://{address}/api/index.html"));

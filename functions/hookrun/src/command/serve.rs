@@ -24,7 +24,14 @@ pub(crate) async fn flow(options: Options) -> anyhow::Result<ExitCode> {
     let guard = telemetry::init(&options.server.telemetry, SERVICE)?;
     let client = cluster::connect(&options.connection).await?;
     let listener = listen(options.server.listen.port()).await?;
-    serve(&options, client, listener, Router::new()).await?;
+    serve(
+        &options,
+        client,
+        listener,
+        Router::new(),
+        runtime::sigterm(),
+    )
+    .await?;
     guard.flush(FAREWELL).await;
     Ok(ExitCode::SUCCESS)
 }
@@ -35,12 +42,13 @@ async fn listen(port: u16) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on port {port}"))
 }
 
-/// Serves the flow function, and whatever else is given, until the process is told to end.
+/// Serves the flow function, and whatever else is given, until `shutdown`.
 pub(crate) async fn serve(
     options: &Options,
     client: kube::Client,
     listener: TcpListener,
     others: Router,
+    shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new()?);
     let keys: Arc<dyn KeySource> = Arc::new(ApiServer(client.clone()));
@@ -62,13 +70,7 @@ pub(crate) async fn serve(
         .merge(others)
         .metrics(Arc::clone(&metrics));
     tracing::info!(address = %listener.local_addr()?, "listening");
-    runtime::serve(
-        listener,
-        router,
-        options.server.limits.clone(),
-        runtime::sigterm(),
-    )
-    .await?;
+    runtime::serve(listener, router, options.server.limits.clone(), shutdown).await?;
     push(options, &metrics).await;
     Ok(())
 }
