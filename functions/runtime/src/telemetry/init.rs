@@ -5,7 +5,10 @@ use std::time::Duration;
 use opentelemetry::trace::TracerProvider as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
+use tracing_subscriber::{
+    Layer as _,
+    filter::{ParseError, Targets},
+};
 
 use super::export::{self, Exporter};
 
@@ -90,7 +93,7 @@ pub enum Error {
         /// What was given.
         text: String,
         /// Why not.
-        source: tracing_subscriber::filter::ParseError,
+        source: ParseError,
     },
     /// The exporter does not like its configuration.
     #[error("traces cannot be exported")]
@@ -109,12 +112,10 @@ pub struct Guard(Option<Exporter>);
 /// # Errors
 /// The filter or the exporter's configuration is wrong, or it was called before.
 pub fn init(options: &TelemetryOptions, service: &str) -> Result<Guard, Error> {
-    let filter = |text: &str| {
-        EnvFilter::try_new(text).map_err(|source| Error::Filter {
-            text: options.log.clone(),
-            source,
-        })
-    };
+    let filter: Targets = options.log.parse().map_err(|source| Error::Filter {
+        text: options.log.clone(),
+        source,
+    })?;
     let lines = match options.log_format {
         LogFormat::Json => tracing_subscriber::fmt::layer()
             .json()
@@ -126,7 +127,7 @@ pub fn init(options: &TelemetryOptions, service: &str) -> Result<Guard, Error> {
             .with_writer(std::io::stderr)
             .boxed(),
     };
-    let lines = lines.with_filter(filter(&options.log)?);
+    let lines = lines.with_filter(filter);
     let exporter = options
         .traces_url()
         .map(|url| export::start(&url, service))
