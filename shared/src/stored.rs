@@ -49,6 +49,16 @@ pub fn pipeline_name(name: &str) -> Label {
     object_name(name).join(PIPELINE)
 }
 
+/// The Task that the Pipeline of an Artisan flow uses, so that both can be asked for at once; [`task_names`] tells what it is
+/// in truth.
+///
+/// ```
+/// assert_eq!(flows::stored::task_name("Nightly Scan").as_str(), "nightly-scan-build-task");
+/// ```
+pub fn task_name(name: &str) -> Label {
+    object_name(name).join("build-task")
+}
+
 /// The Tasks of its own namespace that a Pipeline uses, each once.
 pub fn task_names(pipeline: &Value) -> Vec<String> {
     let mut seen = HashSet::new();

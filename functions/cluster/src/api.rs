@@ -31,15 +31,6 @@ pub struct Patience {
     pub event: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            attempt: Duration::from_secs(5),
-            event: Duration::from_secs(20),
-        }
-    }
-}
-
 /// A cluster, seen by one event: all requests share one deadline.
 #[derive(Clone)]
 pub struct Cluster {
@@ -96,8 +87,8 @@ impl Cluster {
                 Err(fault) => fault,
             };
             // The server's own wish counts, unless the event's time would be over: then the sender is told it.
-            let pause = fault.retry_after.unwrap_or(wait);
-            if Instant::now() + pause >= self.deadline {
+            let pause = fault.retry_after.unwrap_or(wait).max(FIRST_WAIT);
+            if pause >= self.deadline.saturating_duration_since(Instant::now()) {
                 return Err(fault);
             }
             tracing::debug!(doing, error = %fault.message, "repeating a request to the API server");

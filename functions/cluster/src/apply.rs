@@ -5,9 +5,8 @@
 //! manager takes the fields over; what the original owned beyond them would stay for ever, so an object that still
 //! carries its mark is replaced once as a whole.
 
-use std::collections::BTreeMap;
-
 use flows::tekton::Object;
+use futures_util::future::try_join_all;
 use http::{Request, header::CONTENT_TYPE};
 use kube::core::params::{DeleteParams, GetParams, Preconditions};
 use serde::Deserialize;
@@ -35,8 +34,6 @@ const TRIES: usize = 4;
 #[derive(Deserialize)]
 struct Applied {
     metadata: AppliedMetadata,
-    #[serde(default)]
-    data: BTreeMap<String, serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -58,12 +55,20 @@ impl Cluster {
     /// `absent` names the Secrets that the flow could have and has not. They are looked for only where a Task or Pipeline
     /// was ever changed: a flow that never was cannot have had them.
     ///
+    /// Task and Pipeline go first, side by side: they are what admission may refuse, and the Secrets of a refused edition
+    /// would be read by the next run of the one before.
+    ///
     /// # Errors
-    /// A [`Fault`]; objects before the one that it names are applied.
+    /// A [`Fault`]; the objects that it does not name may be applied or not.
     pub async fn apply_all(&self, latest: &[Object], absent: &[String]) -> Result<(), Fault> {
+        let (secrets, checked): (Vec<_>, Vec<_>) = latest
+            .iter()
+            .partition(|object| matches!(object, Object::Secret(_)));
         let mut edited = false;
-        for object in latest {
-            edited |= self.apply(object).await? > 1;
+        for group in [checked, secrets] {
+            let generations =
+                try_join_all(group.into_iter().map(|object| self.apply(object))).await?;
+            edited |= generations.iter().any(|generation| *generation > 1);
         }
         let namespace = latest
             .first()
@@ -82,14 +87,13 @@ impl Cluster {
             self.send(&doing, || secrets.get(name, &GetParams::default()))
                 .await,
         )?;
-        let Some(Applied { metadata, .. }) = found else {
+        let Some(Applied { metadata }) = found else {
             return Ok(());
         };
-        let ours = metadata
-            .managed_fields
-            .iter()
-            .any(|entry| [FIELD_MANAGER, PREDECESSOR].contains(&manager(entry)));
-        if !ours {
+        // What somebody else has written into it is not ours to delete.
+        let managers = &metadata.managed_fields;
+        let ours = |entry| [FIELD_MANAGER, PREDECESSOR].contains(&manager(entry));
+        if managers.is_empty() || !managers.iter().all(ours) {
             return Ok(());
         }
         let parameters = DeleteParams {
@@ -117,9 +121,7 @@ impl Cluster {
     pub async fn apply(&self, object: &Object) -> Result<u64, Fault> {
         for _ in 0..TRIES {
             let applied = match self.apply_once(object).await {
-                Ok(applied) if has_leftovers(&applied, object) => {
-                    self.replace(object, &applied).await
-                }
+                Ok(applied) if has_leftovers(&applied) => self.replace(object, &applied).await,
                 applied => applied,
             };
             match applied {
@@ -178,18 +180,11 @@ fn doing(object: &Object) -> String {
     format!("applying {} {}", object.kind(), object.name())
 }
 
-/// Whether the cluster's object holds more than what was applied.
-fn has_leftovers(applied: &Applied, object: &Object) -> bool {
-    let is_ours = |entry: &String| match object {
-        Object::Secret(secret) => secret.data.contains_key(entry),
-        Object::Task(_) | Object::Pipeline(_) => true,
-    };
-    applied
-        .metadata
-        .managed_fields
-        .iter()
-        .any(|entry| manager(entry) == PREDECESSOR)
-        || !applied.data.keys().all(is_ours)
+/// Whether the object carries the mark of the Artisan runner, and so perhaps more than was applied. What others have
+/// added to it is theirs.
+fn has_leftovers(applied: &Applied) -> bool {
+    let managers = &applied.metadata.managed_fields;
+    managers.iter().any(|entry| manager(entry) == PREDECESSOR)
 }
 
 /// Whom an entry of `managedFields` is about.

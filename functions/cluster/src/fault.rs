@@ -18,7 +18,6 @@ pub struct Fault {
 
 /// The kinds of [`Fault`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Kind {
     /// The object is not valid, or an admission webhook refused it. Repeating it is of no use.
     Refused,
@@ -34,6 +33,9 @@ pub enum Kind {
     Unauthorized,
     /// It could not be done now; later it may.
     Unavailable,
+    /// Something in the cluster has to change first: a quota is used up, Tekton is not installed. Worth another try, but
+    /// not at once.
+    Blocked,
 }
 
 impl Kind {
@@ -42,6 +44,9 @@ impl Kind {
     pub(crate) fn of(status: u16, message: &str) -> Self {
         match status {
             _ if message.starts_with("admission webhook ") => Self::Refused,
+            // The quota of the namespace, and what the API server says of a resource whose definition is missing.
+            403 if message.contains("exceeded quota") => Self::Blocked,
+            404 if message.contains("could not find the requested resource") => Self::Blocked,
             400 | 405 | 406 | 415 | 422 => Self::Refused,
             401 => Self::Unauthorized,
             403 => Self::Forbidden,
@@ -64,6 +69,7 @@ impl Kind {
             Self::TooLarge => "too-large",
             Self::Unauthorized => "unauthorized",
             Self::Unavailable => "unavailable",
+            Self::Blocked => "blocked",
         }
     }
 }

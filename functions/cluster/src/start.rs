@@ -21,6 +21,7 @@
 //! only once, and never undoes a cancellation.
 
 use flows::{Run, label, tekton::Secret};
+use futures_util::future::join_all;
 use kube::core::{
     Request,
     params::{DeleteParams, GetParams, PostParams, Preconditions},
@@ -132,18 +133,17 @@ impl Cluster {
         let mut replaced = false;
         let mut outcome = Outcome::Created;
         for _ in 0..LOOKS {
-            let uid = match self.create_run(run).await? {
-                Some(uid) => uid,
-                None => {
-                    let Some(existing) =
-                        self.run(run.namespace.as_ref(), run.name.as_ref()).await?
-                    else {
-                        continue;
+            let uid = match self.create_run(run).await {
+                Ok(uid) => uid,
+                // Quotas are counted, and webhooks asked, before the API server looks whether the name is taken: a
+                // refusal, too, may be about a run that exists.
+                Err(fault) if fault.kind != Kind::Unavailable => {
+                    let Some(existing) = self.existing(run).await? else {
+                        if fault.kind == Kind::Conflict {
+                            continue;
+                        }
+                        return Err(fault);
                     };
-                    same_event(&existing, run.name.as_ref(), &run.event)?;
-                    if existing.metadata.deletion_timestamp.is_some() {
-                        return Err(busy(run, "it is being deleted"));
-                    }
                     if !existing.is_pending() {
                         return Ok(Outcome::AlreadyExists);
                     }
@@ -162,6 +162,7 @@ impl Cluster {
                     }
                     existing.metadata.uid
                 }
+                Err(fault) => return Err(fault),
             };
             if run.copies.is_empty() {
                 return Ok(Outcome::Created);
@@ -177,19 +178,27 @@ impl Cluster {
         ))
     }
 
-    /// Creates the run; `None` where the name is taken.
-    async fn create_run(&self, run: &Run) -> Result<Option<String>, Fault> {
+    /// Creates the run; its UID.
+    async fn create_run(&self, run: &Run) -> Result<String, Fault> {
         let doing = format!("creating PipelineRun {}", run.name);
         let bytes = run.object.to_json();
         let request = runs(run.namespace.as_ref());
-        let created: Result<Existing, Fault> = self
+        let created: Existing = self
             .send(&doing, || request.create(&as_manager(), bytes.clone()))
-            .await;
-        match created {
-            Ok(created) => Ok(Some(created.metadata.uid)),
-            Err(fault) if fault.kind == Kind::Conflict => Ok(None),
-            Err(fault) => Err(fault),
+            .await?;
+        Ok(created.metadata.uid)
+    }
+
+    /// The run of this name, if it exists: this event's, and not about to vanish.
+    async fn existing(&self, run: &Run) -> Result<Option<Existing>, Fault> {
+        let existing = self.run(run.namespace.as_ref(), run.name.as_ref()).await?;
+        if let Some(existing) = &existing {
+            same_event(existing, run.name.as_ref(), &run.event)?;
+            if existing.metadata.deletion_timestamp.is_some() {
+                return Err(busy(run, "it is being deleted"));
+            }
         }
+        Ok(existing)
     }
 
     async fn run(&self, namespace: &str, name: &str) -> Result<Option<Existing>, Fault> {
@@ -203,15 +212,17 @@ impl Cluster {
 
     /// Gives the pending run what it owns and lets it go. A run that is refused its copies is deleted.
     async fn finish(&self, run: &Run, uid: &str) -> Result<Step<()>, Fault> {
-        for copy in &run.copies {
-            match self.create_copy(run, uid, copy).await {
+        // Side by side, and all of them to their end: after a refusal none may come into being behind our back.
+        let copies = run
+            .copies
+            .iter()
+            .map(|copy| self.create_copy(run, uid, copy));
+        for created in join_all(copies).await {
+            match created {
                 Ok(Step::Done(())) => {}
                 Ok(Step::LookAgain) => return Ok(Step::LookAgain),
                 Err(fault) if fault.kind == Kind::Unavailable => return Err(fault),
-                Err(fault) => {
-                    self.withdraw(run, uid).await;
-                    return Err(fault);
-                }
+                Err(fault) => return self.withdraw(run, uid, fault).await,
             }
         }
         let doing = format!("starting PipelineRun {}", run.name);
@@ -237,11 +248,12 @@ impl Cluster {
             .await;
         match started {
             Ok(_) => Ok(Step::Done(())),
-            // A failed test is 422 and says nothing more; a run that is gone is 404: what is there now decides.
-            Err(fault) if matches!(fault.kind, Kind::Refused | Kind::NotFound | Kind::Conflict) => {
+            Err(fault) if matches!(fault.kind, Kind::NotFound | Kind::Conflict) => {
                 Ok(Step::LookAgain)
             }
-            Err(fault) => Err(fault),
+            Err(fault) if fault.kind == Kind::Unavailable => Err(fault),
+            // A failed test is 422 and says nothing more; it may also be a refusal of the change itself.
+            Err(fault) => self.withdraw(run, uid, fault).await,
         }
     }
 
@@ -255,16 +267,22 @@ impl Cluster {
             let created: Result<serde::de::IgnoredAny, Fault> = self
                 .send(&doing, || request.create(&as_manager(), bytes.clone()))
                 .await;
-            match created {
+            let refusal = match created {
                 Ok(_) => return Ok(Step::Done(())),
-                Err(fault) if fault.kind == Kind::Conflict => {}
-                Err(fault) => return Err(fault),
-            }
+                Err(fault) if fault.kind == Kind::Unavailable => return Err(fault),
+                Err(fault) => fault,
+            };
+            // As with the run, a refusal may be about a copy that exists.
             let existing: Option<Existing> = found(
                 self.send(&doing, || request.get(name, &GetParams::default()))
                     .await,
             )?;
-            let Some(existing) = existing else { continue };
+            let Some(existing) = existing else {
+                if refusal.kind == Kind::Conflict {
+                    continue;
+                }
+                return Err(refusal);
+            };
             if existing
                 .metadata
                 .owner_references
@@ -323,19 +341,27 @@ impl Cluster {
         }
     }
 
-    /// Takes back a run whose copies were refused. Where that fails too, the run stays pending and never runs; the
-    /// fault that matters is the refusal.
-    async fn withdraw(&self, run: &Run, uid: &str) {
-        let withdrawn = async {
-            match self.run(run.namespace.as_ref(), run.name.as_ref()).await? {
-                Some(existing) if existing.metadata.uid == uid => {
-                    self.delete_run(run, &existing).await
-                }
-                _ => Ok(()),
-            }
+    /// Takes back a run that was refused something, unless another delivery has started or replaced it meanwhile. Where
+    /// it cannot be deleted it stays pending and never runs; the fault that matters is the refusal.
+    async fn withdraw(&self, run: &Run, uid: &str, refusal: Fault) -> Result<Step<()>, Fault> {
+        let existing = self.run(run.namespace.as_ref(), run.name.as_ref()).await;
+        let ours = match existing {
+            Ok(Some(existing)) if existing.metadata.uid == uid && existing.is_pending() => existing,
+            Ok(_) => return Ok(Step::LookAgain),
+            Err(_) => return Err(refusal),
         };
-        if let Err(fault) = withdrawn.await {
+        if let Err(fault) = self.delete_run(run, &ours).await {
             tracing::warn!(run = %run.name, error = %fault, "a run that was refused could not be deleted; it stays pending");
+            return Err(refusal);
+        }
+        // Deleted only as it was read: a run that another delivery started in this moment is still there.
+        match self.run(run.namespace.as_ref(), run.name.as_ref()).await {
+            Ok(Some(existing))
+                if !existing.is_pending() && existing.metadata.deletion_timestamp.is_none() =>
+            {
+                Ok(Step::LookAgain)
+            }
+            _ => Err(refusal),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use flows::{name::object_name, stored::Stored};
+use futures_util::future::{join, try_join_all};
 use kube::core::{Request, params::GetParams};
 use serde::Deserialize;
 use serde_json::Value;
@@ -28,28 +29,37 @@ impl Cluster {
     /// not exist is left out: what refers to it may be optional.
     pub async fn stored(&self, namespace: &str, name: &str) -> Result<Stored, Fault> {
         let pipeline_name = flows::stored::pipeline_name(name);
-        let pipeline: Value = self
-            .get(
-                "Pipeline",
-                GROUP,
-                "pipelines",
-                namespace,
-                pipeline_name.as_str(),
-            )
-            .await?;
+        let pipeline = self.get::<Value>(
+            "Pipeline",
+            GROUP,
+            "pipelines",
+            namespace,
+            pipeline_name.as_str(),
+        );
+        // A Pipeline of ours has one Task, whose name is known: asked for together with it.
+        let usual = flows::stored::task_name(name);
+        let task = self.get::<Value>("Task", GROUP, "tasks", namespace, usual.as_str());
+        let (pipeline, task) = join(pipeline, task).await;
+        let (pipeline, mut task) = (pipeline?, Some(task));
         let mut tasks = BTreeMap::new();
         for name in flows::stored::task_names(&pipeline) {
-            let task: Value = self.get("Task", GROUP, "tasks", namespace, &name).await?;
+            let task = match task.take_if(|_| name == usual.as_str()) {
+                Some(task) => task?,
+                None => self.get("Task", GROUP, "tasks", namespace, &name).await?,
+            };
             tasks.insert(name, task);
         }
-        let mut secrets = BTreeMap::new();
-        for name in flows::stored::secret_names(&object_name(name), &tasks, &pipeline) {
-            if let Some(Data { data }) =
-                found(self.get("Secret", "", "secrets", namespace, &name).await)?
-            {
-                secrets.insert(name, data);
-            }
-        }
+        let names = flows::stored::secret_names(&object_name(name), &tasks, &pipeline);
+        let read = names
+            .iter()
+            .map(async |name| found(self.get("Secret", "", "secrets", namespace, name).await));
+        let read = try_join_all(read).await?;
+        let secrets = names
+            .iter()
+            .cloned()
+            .zip(read)
+            .filter_map(|(name, secret)| Some((name, secret.map(|Data { data }| data)?)))
+            .collect();
         Ok(Stored {
             pipeline,
             tasks,

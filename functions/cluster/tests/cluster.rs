@@ -233,6 +233,7 @@ async fn whoever_is_overtaken_leaves_the_run_to_the_other() {
                 "the server rejected our request due to an error in our request",
             ),
         ),
+        (one("GET"), ok(started("u2"))),
         (CREATE_RUN, refusal(409, "exists")),
         (one("GET"), ok(started("u2"))),
     ]);
@@ -283,10 +284,76 @@ async fn a_run_whose_copy_is_refused_is_taken_back() {
     let outcome = start([
         (CREATE_RUN, ok(pending("u1"))),
         (CREATE_COPY, refusal(403, "secrets is forbidden")),
+        (copy("GET"), refusal(404, "not found")),
         (one("GET"), ok(pending("u1"))),
         (one("DELETE"), ok(json!({}))),
+        (one("GET"), refusal(404, "not found")),
     ]);
     assert_eq!(outcome.await.unwrap_err().kind, Kind::Forbidden);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_another_delivery_has_started_is_never_taken_back() {
+    let outcome = start([
+        (CREATE_RUN, refusal(409, "exists")),
+        (one("GET"), ok(pending("u1"))),
+        (CREATE_COPY, refusal(403, "exceeded quota: secrets")),
+        (copy("GET"), refusal(404, "not found")),
+        (one("GET"), ok(started("u1"))),
+        (CREATE_RUN, refusal(409, "exists")),
+        (one("GET"), ok(started("u1"))),
+    ]);
+    assert_eq!(outcome.await.unwrap(), Outcome::AlreadyExists);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_that_the_run_itself_uses_up_does_not_stop_its_second_delivery() {
+    let outcome = start([
+        (
+            CREATE_RUN,
+            refusal(403, "exceeded quota: count/pipelineruns"),
+        ),
+        (one("GET"), ok(pending("u1"))),
+        (CREATE_COPY, refusal(403, "exceeded quota: secrets")),
+        (
+            copy("GET"),
+            ok(
+                json!({"metadata": {"uid": "s", "resourceVersion": "1", "ownerReferences": [{"uid": "u1"}]}}),
+            ),
+        ),
+        (one("PATCH"), ok(json!({}))),
+    ]);
+    assert_eq!(outcome.await.unwrap(), Outcome::Created);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_quota_is_worth_another_try_later() {
+    let fault = start([
+        (
+            CREATE_RUN,
+            refusal(403, "exceeded quota: count/pipelineruns"),
+        ),
+        (one("GET"), refusal(404, "not found")),
+    ]);
+    assert_eq!(fault.await.unwrap_err().kind, Kind::Blocked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_refused_leaves_no_run_and_says_why() {
+    let denied = "admission webhook \"policy.example.org\" denied the request: no updates today";
+    let fault = start([
+        (CREATE_RUN, ok(pending("u1"))),
+        (CREATE_COPY, ok(json!({}))),
+        (one("PATCH"), refusal(403, denied)),
+        (one("GET"), ok(pending("u1"))),
+        (one("DELETE"), ok(json!({}))),
+        (one("GET"), refusal(404, "not found")),
+    ]);
+    let fault = fault.await.unwrap_err();
+    assert_eq!(
+        (fault.kind, fault.message.as_str()),
+        (Kind::Refused, denied)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -332,9 +399,12 @@ async fn what_an_admission_webhook_refuses_is_final() {
     let message =
         "admission webhook \"validation.webhook.pipeline.tekton.dev\" denied the request: bad";
     for code in [400, 403] {
-        let fault = start([(CREATE_RUN, refusal(code, message))])
-            .await
-            .unwrap_err();
+        let fault = start([
+            (CREATE_RUN, refusal(code, message)),
+            (one("GET"), refusal(404, "not found")),
+        ])
+        .await
+        .unwrap_err();
         assert_eq!(
             (fault.kind, fault.message.as_str()),
             (Kind::Refused, message)
@@ -396,8 +466,8 @@ async fn a_flow_that_lost_its_keys_loses_their_secret() {
     };
     let never_changed: [Exchange; 3] = [
         ("PATCH tasks/scan-build-task", applied(1)),
-        ("PATCH secrets/scan-creds-secret", applied(0)),
         ("PATCH pipelines/scan-pl", applied(1)),
+        ("PATCH secrets/scan-creds-secret", applied(0)),
     ];
     let (cluster, left) = api_server(never_changed);
     cluster.apply_all(&emitted.latest, &absent).await.unwrap();
@@ -410,36 +480,13 @@ async fn a_flow_that_lost_its_keys_loses_their_secret() {
     };
     let (cluster, left) = api_server([
         ("PATCH tasks/scan-build-task", applied(2)),
-        ("PATCH secrets/scan-creds-secret", applied(0)),
         ("PATCH pipelines/scan-pl", applied(1)),
+        ("PATCH secrets/scan-creds-secret", applied(0)),
         ("GET secrets/scan-keys-secret", managed("hookrun")),
         ("DELETE secrets/scan-keys-secret", ok(json!({}))),
         // Somebody else's of that name stays.
         ("GET secrets/scan-files-secret", managed("kubectl")),
     ]);
     cluster.apply_all(&emitted.latest, &absent).await.unwrap();
-    assert!(left.lock().unwrap().is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_entry_that_nobody_applied_is_removed() {
-    let applied =
-        json!({"metadata": {"resourceVersion": "7"}, "data": {"TOKEN": "dA==", "OLD": "bw=="}});
-    let clean = json!({"metadata": {"resourceVersion": "9"}, "data": {"TOKEN": "dA=="}});
-    let (cluster, left) = api_server([
-        ("PATCH secrets/scan-creds-secret", ok(applied)),
-        (
-            "PUT secrets/scan-creds-secret",
-            refusal(409, "the object has been modified"),
-        ),
-        ("PATCH secrets/scan-creds-secret", ok(clean)),
-    ]);
-    let emitted = emitted(FLOW);
-    let secret = emitted
-        .latest
-        .iter()
-        .find(|object| object.kind() == "Secret")
-        .unwrap();
-    cluster.apply(secret).await.unwrap();
     assert!(left.lock().unwrap().is_empty());
 }

@@ -3,11 +3,16 @@
 //! Texts begin as the Artisan runner's did (`artisan-runner.md` §1.2), since its callers look for them; the statuses are
 //! the recommended ones of §6.5.
 
+use std::time::Duration;
+
 use flows::{Problems, problem::Kind};
 use http::StatusCode;
 
 /// Seconds after which a sender may try again where nobody says better.
 const RETRY_AFTER: u32 = 2;
+
+/// After which a sender may try again where something in the cluster has to change first.
+const BLOCKED: Duration = Duration::from_secs(30);
 
 /// Which of the routes failed: decides how the text begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +33,12 @@ pub enum Error {
     /// The flow document cannot be used.
     #[error(transparent)]
     Document(Problems),
+    /// What the cluster stores of a flow is not complete, or cannot be run by name.
+    #[error(transparent)]
+    Stored(Problems),
+    /// The cluster stores no such flow.
+    #[error(transparent)]
+    Unknown(cluster::Fault),
     /// The namespace in the path is not a legal name.
     #[error(
         "{0:?} is not the name of a namespace: use 1 to 63 of a-z, 0-9 and '-', starting and ending with a letter or digit"
@@ -41,7 +52,7 @@ pub enum Error {
     Namespace(String),
     /// A privileged step where none may be.
     #[error(
-        "privileged steps ({steps}) may not run in namespace {namespace:?}: remove `privileged`, or ask the operator to \
+        "privileged steps, or what could hide some ({steps}), may not run in namespace {namespace:?}: remove it, or ask the operator to \
          add the namespace to HOOKRUN_PRIVILEGED_NAMESPACES"
     )]
     Privileged {
@@ -94,10 +105,12 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Document(problems) if is_refusal(problems) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Document(problems) if is_missing(problems) => StatusCode::NOT_FOUND,
             Self::Document(_) | Self::NamespaceName(_) | Self::NoNamespace => {
                 StatusCode::BAD_REQUEST
             }
+            Self::Stored(problems) if is_missing(problems) => StatusCode::NOT_FOUND,
+            Self::Stored(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unknown(_) => StatusCode::NOT_FOUND,
             Self::Namespace(_) | Self::Privileged { .. } => StatusCode::FORBIDDEN,
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Store(error) | Self::Payload(error) => store_status(error),
@@ -108,6 +121,7 @@ impl Error {
     /// After how many seconds another try makes sense, if it does.
     pub fn retry_after(&self) -> Option<u32> {
         let wished = match self {
+            Self::Cluster(fault) if fault.kind == cluster::Kind::Blocked => Some(BLOCKED),
             Self::Cluster(fault) => fault.retry_after,
             _ => None,
         };
@@ -127,6 +141,8 @@ impl Error {
     pub fn slug(&self) -> &'static str {
         match self {
             Self::Document(_) | Self::NoNamespace => "document",
+            Self::Stored(_) => "stored",
+            Self::Unknown(_) => "not-found",
             Self::NamespaceName(_) | Self::Namespace(_) => "namespace",
             Self::Privileged { .. } => "privileged",
             Self::PayloadTooLarge { .. } => "payload-too-large",
@@ -139,7 +155,7 @@ impl Error {
     /// What the log may say: a document's problems quote the document, and a log is read by more people than send flows.
     pub fn log_text(&self) -> String {
         match self {
-            Self::Document(problems) => problems
+            Self::Document(problems) | Self::Stored(problems) => problems
                 .iter()
                 .map(|problem| format!("{}: {}", problem.at, problem.kind.slug()))
                 .collect::<Vec<_>>()
@@ -182,9 +198,12 @@ fn cluster_status(kind: cluster::Kind) -> StatusCode {
     match kind {
         cluster::Kind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
         cluster::Kind::Forbidden => StatusCode::FORBIDDEN,
-        cluster::Kind::NotFound => StatusCode::NOT_FOUND,
+        // While writing, this is a namespace that does not exist: the sender asks for what cannot be.
+        cluster::Kind::NotFound => StatusCode::UNPROCESSABLE_ENTITY,
         cluster::Kind::Conflict => StatusCode::CONFLICT,
         cluster::Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
+        cluster::Kind::Unauthorized | cluster::Kind::Unavailable | cluster::Kind::Blocked => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     }
 }

@@ -20,7 +20,7 @@ pub use handler::{api_router, router};
 pub use openapi::document as openapi;
 pub use options::{Options, PolicyOptions, RunOptions};
 pub use policy::{Namespaces, Policy};
-pub use service::{Cause, SECRET_BYTES, Service, Started, Target};
+pub use service::{Cause, Service, Started, Target};
 
 /// Response header that names the run, as `<namespace>/<name>`.
 pub const RUN_HEADER: &str = "hookrun-run";

@@ -27,42 +27,40 @@ pub fn document() -> Value {
             "/": {"get": {
                 "summary": "Liveness",
                 "description": "Answers OK. Probes that send no credentials use /healthz and /readyz.",
-                "responses": {"200": text("OK")},
+                "responses": with(json!({"200": text("OK")}), &[BAD_PATH, UNAUTHORIZED, HEAD, DEFECT, LATER]),
             }},
             "/flow": {"post": {
                 "summary": "Run a flow",
                 "description": "Runs the flow in the body, in the namespace that its label `namespace` names.",
                 "parameters": [idempotency_key()],
                 "requestBody": {"required": true, "content": {"application/json": {"schema": flow, "example": example()}}},
-                "responses": answers(&[BAD_DOCUMENT]),
+                "responses": answers(&[BAD_DOCUMENT, DEFECT]),
             }},
             "/flow/key/{flow-key}/ns/{namespace}": {"post": {
                 "summary": "Run a stored flow with a payload",
                 "description": "Looks the flow up under its key and runs it in the namespace of the path. The body, of any type, appears as the file /files/context in every step; without a body there is no such file.",
                 "parameters": [path("flow-key", "Key of the flow in the flow store."), path("namespace", "Namespace of the run."), idempotency_key()],
                 "requestBody": {"required": false, "content": {"application/octet-stream": {}}},
-                "responses": answers(&[BAD_DOCUMENT, UNKNOWN, GATEWAY, GATEWAY_TIME]),
+                "responses": answers(&[BAD_DOCUMENT, STORE, GATEWAY, GATEWAY_TIME]),
             }},
             "/flow/key/{flow-key}": {"get": {
                 "summary": "Show a stored flow",
                 "description": "The flow as it is stored, without unknown fields; values of secrets and keys are replaced.",
                 "parameters": [path("flow-key", "Key of the flow in the flow store.")],
-                "responses": {
+                "responses": with(json!({
                     "200": {"description": "The flow.", "content": {"application/json": {"schema": flow}}},
-                    "401": text("Missing or wrong credentials."),
-                    "404": text(UNKNOWN.1), "502": text(GATEWAY.1), "504": text(GATEWAY_TIME.1),
-                },
+                }), &[BAD_DOCUMENT, UNAUTHORIZED, UNKNOWN, TWICE, HEAD, STORE, GATEWAY, LATER, GATEWAY_TIME]),
             }},
             "/flow/name/{flow-name}/ns/{namespace}": {"post": {
                 "summary": "Run what the cluster stores of a flow",
                 "description": "Runs the Pipeline and Task of a flow that was posted before, as they are now. The body is not read.",
                 "parameters": [path("flow-name", "Name of the flow."), path("namespace", "Namespace of the run."), idempotency_key()],
-                "responses": answers(&[UNKNOWN]),
+                "responses": answers(&[BAD_NAME, DEFECT]),
             }},
             "/metrics": {"get": {
                 "summary": "Metrics",
                 "description": "Prometheus text format.",
-                "responses": {"200": text("The metrics.")},
+                "responses": with(json!({"200": text("The metrics.")}), &[BAD_PATH, UNAUTHORIZED, HEAD, DEFECT, LATER]),
             }},
         },
         "components": {
@@ -76,32 +74,82 @@ type Answer = (&'static str, &'static str);
 
 const BAD_DOCUMENT: Answer = (
     "400",
-    "The flow is not valid; every problem is listed with its place.",
+    "The flow, the path or the event is not valid; every problem of a flow is listed with its place.",
+);
+const BAD_NAME: Answer = (
+    "400",
+    "The path or the event is not valid, or what the cluster stores of the flow cannot be run.",
+);
+const BAD_PATH: Answer = ("400", "The path is not in its canonical form.");
+const UNAUTHORIZED: Answer = ("401", "Missing or wrong credentials.");
+const FORBIDDEN: Answer = (
+    "403",
+    "The namespace, or a privileged step in it, is not allowed, or the function lacks a right.",
 );
 const UNKNOWN: Answer = ("404", "There is no such flow.");
+const ABSENT: Answer = (
+    "404",
+    "There is no such flow or namespace, or the cluster has no Tekton.",
+);
+const SLOW: Answer = ("408", "The body did not come in time.");
+const TWICE: Answer = ("409", "Two flows are stored under this key.");
+const CONFLICT: Answer = (
+    "409",
+    "Something of that name exists and belongs to another event or to somebody else, or two flows have the key.",
+);
+const LARGE: Answer = (
+    "413",
+    "The body is too large, or larger than a Secret holds and there is no payload store.",
+);
+const CODING: Answer = ("415", "The body has a Content-Encoding; none is read.");
+const REFUSED: Answer = ("422", "The API server refuses what the flow asks for.");
+const HEAD: Answer = ("431", "The request's head is too large.");
+const DEFECT: Answer = ("500", "The function met a defect of its own.");
+const STORE: Answer = (
+    "500",
+    "The flow store is not configured, or the function met a defect of its own.",
+);
 const GATEWAY: Answer = (
     "502",
-    "The flow store refused, or answered with something else than a flow.",
+    "The store refused, or answered with something else than what was asked for.",
 );
-const GATEWAY_TIME: Answer = ("504", "The flow store did not answer in time.");
+const LATER: Answer = (
+    "503",
+    "Not now; the header Retry-After says when to try again.",
+);
+const GATEWAY_TIME: Answer = ("504", "The store did not answer in time.");
 
 /// The answers of a route that makes a run: the common ones and its own.
 fn answers(own: &[Answer]) -> Value {
-    let mut answers = json!({
+    let success = json!({
         "200": {
             "description": "The run exists; the same event gets the same answer again.",
             "headers": {crate::RUN_HEADER: {"description": "Namespace and name of the run.", "schema": {"type": "string"}}},
             "content": {"text/plain": {"example": "? starting pipeline run nightly-scan-pr-4kq0z81m2c\n"}},
         },
-        "401": text("Missing or wrong credentials."),
-        "403": text("The namespace, or a privileged step in it, is not allowed."),
-        "409": text("A run of that name exists and belongs to another event."),
-        "413": text("The body is too large."),
-        "422": text("The API server refuses what the flow asks for."),
-        "503": {"description": "Not now; the header Retry-After says when to try again.", "headers": {"Retry-After": {"schema": {"type": "integer"}}}},
     });
-    for (status, description) in own {
+    let common = [
+        UNAUTHORIZED,
+        FORBIDDEN,
+        ABSENT,
+        SLOW,
+        CONFLICT,
+        LARGE,
+        CODING,
+        REFUSED,
+        HEAD,
+        LATER,
+    ];
+    with(with(success, &common), own)
+}
+
+/// The answers given, and these.
+fn with(mut answers: Value, more: &[Answer]) -> Value {
+    for (status, description) in more {
         answers[*status] = text(description);
+        if *status == LATER.0 {
+            answers[*status]["headers"] = json!({"Retry-After": {"schema": {"type": "integer"}}});
+        }
     }
     answers
 }

@@ -80,24 +80,24 @@ pub struct RunOptions {
         long,
         env = "HOOKRUN_SERVICE_ACCOUNT",
         value_name = "NAME",
-        default_value = "pipeline"
+        default_value_t = Settings::default().service_account
     )]
     pub service_account: String,
 
     /// User and group id of the runs' containers, privileged steps excepted.
-    #[arg(long, env = "HOOKRUN_RUN_AS_USER", value_name = "ID", default_value_t = 100_000_000, value_parser = clap::value_parser!(i64).range(1..=2_147_483_647))]
+    #[arg(long, env = "HOOKRUN_RUN_AS_USER", value_name = "ID", default_value_t = Settings::default().user, value_parser = clap::value_parser!(i64).range(1..=2_147_483_647))]
     pub run_as_user: i64,
 
     /// Image that clones git sources: has `sh` and `git`.
     #[arg(long, env = "HOOKRUN_CLONE_IMAGE", value_name = "IMAGE", default_value_t = Settings::default().clone_image)]
     pub clone_image: String,
 
-    /// Commits of history to clone where a flow does not say; 0 is all.
+    /// Commits of history that git sources are cloned with; 0 is all.
     #[arg(
         long,
         env = "HOOKRUN_CLONE_DEPTH",
         value_name = "NUMBER",
-        default_value_t = 1
+        default_value_t = Settings::default().clone_depth
     )]
     pub clone_depth: u32,
 

@@ -97,7 +97,9 @@ pub(crate) fn privileged_steps(stored: &Stored) -> Vec<&str> {
 fn collect_privileged<'a>(value: &'a Value, field: &'a str, found: &mut Vec<&'a str>) {
     match value {
         Value::Object(members) => {
-            if is_privileged(&value["securityContext"]) {
+            if is_privileged(&value["securityContext"])
+                || HIDING.iter().any(|field| members.contains_key(*field))
+            {
                 found.push(value["name"].as_str().unwrap_or(field));
             }
             for (name, member) in members {
@@ -110,6 +112,10 @@ fn collect_privileged<'a>(value: &'a Value, field: &'a str, found: &mut Vec<&'a 
         _ => {}
     }
 }
+
+/// Fields behind which a step could be that is not in what was read: a Task, Pipeline or StepAction from elsewhere. And
+/// the volume that is the node itself.
+const HIDING: [&str; 5] = ["resolver", "ref", "pipelineRef", "pipelineSpec", "hostPath"];
 
 /// Whether a security context asks for more than the plain user of the pod has.
 fn is_privileged(context: &Value) -> bool {
@@ -161,5 +167,22 @@ mod tests {
             privileged_steps(&stored),
             ["inline", "docker", "stepTemplate", "root", "able"]
         );
+    }
+
+    #[test]
+    fn what_cannot_be_seen_counts_as_privileged() {
+        for spec in [
+            json!({"tasks": [{"name": "t", "taskRef": {"resolver": "git"}}]}),
+            json!({"tasks": [{"name": "t", "pipelineRef": {"name": "other"}}]}),
+            json!({"tasks": [{"name": "t", "taskSpec": {"steps": [{"name": "s", "ref": {"name": "action"}}]}}]}),
+            json!({"tasks": [{"name": "t", "taskSpec": {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}}]}),
+        ] {
+            let stored = Stored {
+                pipeline: json!({"spec": spec}),
+                tasks: Default::default(),
+                secrets: Default::default(),
+            };
+            assert_eq!(privileged_steps(&stored).len(), 1, "{stored:?}");
+        }
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cluster::{Cluster, Outcome, Patience};
 use flows::{
-    Emitted, Format, Lowering, Payload, Request, Scope, Settings,
-    flow::Flow,
+    Emitted, Format, Lowering, Payload, Request, Run, Scope, Settings,
+    flow::{DATA_MAX, Flow},
     name::{Label, object_name},
 };
 use serde_json::Value;
@@ -19,9 +19,6 @@ use crate::{
     error::{Error, Route},
     policy::{self, Policy},
 };
-
-/// What a Secret holds at most, in bytes before base64 (Kubernetes: "Secrets", size limit).
-pub const SECRET_BYTES: usize = 1 << 20;
 
 /// Everything that an event meets.
 pub struct Service {
@@ -110,52 +107,70 @@ impl Service {
             Target::Document => {
                 let flow = self.parse(data, None)?;
                 let namespace = flow.namespace.clone().ok_or(Error::NoNamespace)?;
-                self.run(&flow, namespace, Scope::Document, &Bytes::new(), cause)
-                    .await
+                let place = self.place(Scope::Document, &object_name(&flow.name), namespace, cause);
+                match self.started_before(&place, cause).await? {
+                    Some(started) => Ok(started),
+                    None => self.run(place, &flow, &Bytes::new(), cause).await,
+                }
             }
             Target::Key { key, namespace } => {
                 let namespace = self.namespace(namespace)?;
+                let place = self.place(Scope::Key(key), &object_name(key), namespace, cause);
+                // Before the store is asked: a repeated event needs neither it nor what it holds today.
+                if let Some(started) = self.started_before(&place, cause).await? {
+                    return Ok(started);
+                }
                 let document = self.flows.get(key).await.map_err(Error::Store)?;
-                let flow = self.parse(&document, Some(&namespace))?;
-                self.run(&flow, namespace, Scope::Key(key), data, cause)
-                    .await
+                let flow = self.parse(&document, Some(&place.namespace))?;
+                self.run(place, &flow, data, cause).await
             }
             Target::Name { name, namespace } => {
                 let namespace = self.namespace(namespace)?;
-                self.run_stored(name, namespace, cause).await
+                let place = self.place(Scope::Name(name), &object_name(name), namespace, cause);
+                match self.started_before(&place, cause).await? {
+                    Some(started) => Ok(started),
+                    None => self.run_stored(place, name, cause).await,
+                }
             }
+        }
+    }
+
+    /// Where the event's run is, or will be. Its name follows from the addressee and the event alone.
+    fn place<'a>(
+        &self,
+        scope: Scope<'a>,
+        flow: &Label,
+        namespace: Label,
+        cause: Cause<'a>,
+    ) -> Place<'a> {
+        Place {
+            cluster: Cluster::new(self.client.clone(), self.patience),
+            run: request(scope, cause, None).run_name(flow),
+            namespace,
+            scope,
         }
     }
 
     async fn run_stored(
         &self,
+        place: Place<'_>,
         name: &str,
-        namespace: Label,
         cause: Cause<'_>,
     ) -> Result<Started, Error> {
-        let cluster = Cluster::new(self.client.clone(), self.patience);
-        let request = request(Scope::Name(name), cause, None);
-        let run = request.run_name(&object_name(name));
-        if let Some(started) = self
-            .started_before(&cluster, &run, &namespace, cause)
-            .await?
-        {
-            return Ok(started);
-        }
-        let stored = cluster
-            .stored(namespace.as_ref(), name)
+        let stored = place
+            .cluster
+            .stored(place.namespace.as_ref(), name)
             .await
-            .map_err(Error::Cluster)?;
+            .map_err(|fault| match fault.kind {
+                cluster::Kind::NotFound => Error::Unknown(fault),
+                _ => Error::Cluster(fault),
+            })?;
         self.policy
-            .check_privileged(&namespace, policy::privileged_steps(&stored))?;
-        let run = flows::stored::snapshot(name, stored, &namespace, &request, &self.settings)
-            .map_err(Error::Document)?;
-        let outcome = cluster.start(&run).await.map_err(Error::Cluster)?;
-        Ok(Started {
-            run: run.name,
-            namespace,
-            outcome,
-        })
+            .check_privileged(&place.namespace, policy::privileged_steps(&stored))?;
+        let request = request(place.scope, cause, None);
+        let run = flows::stored::snapshot(name, stored, &place.namespace, &request, &self.settings)
+            .map_err(Error::Stored)?;
+        place.start(&run).await
     }
 
     /// `GET /flow/key/{key}`: the stored flow, without unknown fields and without what must stay secret.
@@ -187,29 +202,19 @@ impl Service {
 
     async fn run(
         &self,
+        place: Place<'_>,
         flow: &Flow,
-        namespace: Label,
-        scope: Scope<'_>,
         payload: &Bytes,
         cause: Cause<'_>,
     ) -> Result<Started, Error> {
-        self.policy.check(flow, &namespace)?;
-        if payload.len() > SECRET_BYTES && self.payloads.is_none() {
+        self.policy.check(flow, &place.namespace)?;
+        if payload.len() > DATA_MAX && self.payloads.is_none() {
             return Err(Error::PayloadTooLarge {
                 size: payload.len(),
-                limit: SECRET_BYTES,
+                limit: DATA_MAX,
             });
         }
-        let cluster = Cluster::new(self.client.clone(), self.patience);
-        let base = object_name(&flow.name);
-        let name = request(scope, cause, None).run_name(&base);
-        if let Some(started) = self
-            .started_before(&cluster, &name, &namespace, cause)
-            .await?
-        {
-            return Ok(started);
-        }
-        let reference = self.store_payload(&namespace, &name, payload).await?;
+        let reference = self.store_payload(&place, payload).await?;
         let payload = match &reference {
             Some(reference) => Some(Payload::Remote {
                 url: &reference.url,
@@ -219,38 +224,34 @@ impl Service {
             None if payload.is_empty() => None,
             None => Some(Payload::Inline(payload)),
         };
-        let Emitted { latest, run } = flows::emit(
-            flow,
-            &namespace,
-            &request(scope, cause, payload),
-            &self.settings,
-        );
-        let mut absent = flows::stored::data_secrets(&base);
+        let request = request(place.scope, cause, payload);
+        let Emitted { latest, run } = flows::emit(flow, &place.namespace, &request, &self.settings);
+        let mut absent = flows::stored::data_secrets(&object_name(&flow.name));
         absent.retain(|name| latest.iter().all(|object| object.name() != name));
-        cluster
+        place
+            .cluster
             .apply_all(&latest, &absent)
             .await
             .map_err(Error::Cluster)?;
-        let outcome = cluster.start(&run).await.map_err(Error::Cluster)?;
-        Ok(Started {
-            run: run.name,
-            namespace,
-            outcome,
-        })
+        place.start(&run).await
     }
 
     /// A run that an earlier delivery of the event started. Asked first, so that a late redelivery does not write a
-    /// flow's older content over its latest.
+    /// flow's older content over its latest, and gets its answer whatever became of the flow.
     async fn started_before(
         &self,
-        cluster: &Cluster,
-        run: &Label,
-        namespace: &Label,
+        place: &Place<'_>,
         cause: Cause<'_>,
     ) -> Result<Option<Started>, Error> {
         if cause.fresh {
             return Ok(None);
         }
+        let Place {
+            cluster,
+            run,
+            namespace,
+            ..
+        } = place;
         let started = cluster
             .is_started(namespace.as_ref(), run.as_ref(), cause.identity)
             .await
@@ -265,22 +266,40 @@ impl Service {
     /// Puts a payload that no Secret holds into the object store.
     async fn store_payload(
         &self,
-        namespace: &Label,
-        run: &Label,
+        place: &Place<'_>,
         payload: &Bytes,
     ) -> Result<Option<store::Reference>, Error> {
-        let Some(payloads) = self
-            .payloads
-            .as_ref()
-            .filter(|_| payload.len() > SECRET_BYTES)
-        else {
+        let Some(payloads) = self.payloads.as_ref().filter(|_| payload.len() > DATA_MAX) else {
             return Ok(None);
         };
         payloads
-            .put(namespace.as_ref(), run.as_ref(), payload.clone())
+            .put(
+                place.namespace.as_ref(),
+                place.run.as_ref(),
+                payload.clone(),
+            )
             .await
             .map(Some)
             .map_err(Error::Payload)
+    }
+}
+
+/// Where one event's run is or will be, and the cluster that it is in.
+struct Place<'a> {
+    cluster: Cluster,
+    scope: Scope<'a>,
+    run: Label,
+    namespace: Label,
+}
+
+impl Place<'_> {
+    async fn start(self, run: &Run) -> Result<Started, Error> {
+        let outcome = self.cluster.start(run).await.map_err(Error::Cluster)?;
+        Ok(Started {
+            run: self.run,
+            namespace: self.namespace,
+            outcome,
+        })
     }
 }
 
