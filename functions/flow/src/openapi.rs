@@ -41,7 +41,7 @@ pub fn document() -> Value {
                 "description": "Looks the flow up under its key and runs it in the namespace of the path. The body, of any type, appears as the file /files/context in every step; without a body there is no such file.",
                 "parameters": [path("flow-key", "Key of the flow in the flow store."), path("namespace", "Namespace of the run."), idempotency_key()],
                 "requestBody": {"required": false, "content": {"application/octet-stream": {}}},
-                "responses": answers(&[BAD_DOCUMENT, STORE, GATEWAY, GATEWAY_TIME]),
+                "responses": answers(&[BAD_DOCUMENT, UNKNOWN, STORE, GATEWAY, GATEWAY_TIME]),
             }},
             "/flow/key/{flow-key}": {"get": {
                 "summary": "Show a stored flow",
@@ -55,7 +55,7 @@ pub fn document() -> Value {
                 "summary": "Run what the cluster stores of a flow",
                 "description": "Runs the Pipeline and Task of a flow that was posted before, as they are now. The body is not read.",
                 "parameters": [path("flow-name", "Name of the flow."), path("namespace", "Namespace of the run."), idempotency_key()],
-                "responses": answers(&[BAD_NAME, DEFECT]),
+                "responses": answers(&[BAD_PATH, UNKNOWN, DEFECT]),
             }},
             "/metrics": {"get": {
                 "summary": "Metrics",
@@ -76,21 +76,13 @@ const BAD_DOCUMENT: Answer = (
     "400",
     "The flow, the path or the event is not valid; every problem of a flow is listed with its place.",
 );
-const BAD_NAME: Answer = (
-    "400",
-    "The path or the event is not valid, or what the cluster stores of the flow cannot be run.",
-);
-const BAD_PATH: Answer = ("400", "The path is not in its canonical form.");
+const BAD_PATH: Answer = ("400", "The path or the event is not valid.");
 const UNAUTHORIZED: Answer = ("401", "Missing or wrong credentials.");
 const FORBIDDEN: Answer = (
     "403",
     "The namespace, or a privileged step in it, is not allowed, or the function lacks a right.",
 );
 const UNKNOWN: Answer = ("404", "There is no such flow.");
-const ABSENT: Answer = (
-    "404",
-    "There is no such flow or namespace, or the cluster has no Tekton.",
-);
 const SLOW: Answer = ("408", "The body did not come in time.");
 const TWICE: Answer = ("409", "Two flows are stored under this key.");
 const CONFLICT: Answer = (
@@ -102,7 +94,10 @@ const LARGE: Answer = (
     "The body is too large, or larger than a Secret holds and there is no payload store.",
 );
 const CODING: Answer = ("415", "The body has a Content-Encoding; none is read.");
-const REFUSED: Answer = ("422", "The API server refuses what the flow asks for.");
+const REFUSED: Answer = (
+    "422",
+    "The API server refuses what the flow asks for, there is no such namespace, or what the cluster stores cannot be run by name.",
+);
 const HEAD: Answer = ("431", "The request's head is too large.");
 const DEFECT: Answer = ("500", "The function met a defect of its own.");
 const STORE: Answer = (
@@ -131,7 +126,6 @@ fn answers(own: &[Answer]) -> Value {
     let common = [
         UNAUTHORIZED,
         FORBIDDEN,
-        ABSENT,
         SLOW,
         CONFLICT,
         LARGE,
@@ -176,7 +170,13 @@ fn example() -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use http::StatusCode;
+    use runtime::problem::{self, KINDS};
+
     use super::*;
+    use crate::error::Error;
 
     #[test]
     fn every_reference_points_at_a_schema() {
@@ -205,5 +205,147 @@ mod tests {
             &flows::Lowering::default(),
         )
         .unwrap();
+    }
+
+    /// What a store may fail with.
+    fn store_errors() -> Vec<store::Error> {
+        let place = store::Place::Objects;
+        let reason = String::new;
+        vec![
+            store::Error::Undefined("X"),
+            store::Error::Settings {
+                place,
+                reason: reason(),
+            },
+            store::Error::NotFound {
+                place,
+                reason: reason(),
+            },
+            store::Error::Ambiguous {
+                place,
+                reason: reason(),
+            },
+            store::Error::Unreachable {
+                place,
+                reason: reason(),
+            },
+            store::Error::Timeout {
+                place,
+                limit: std::time::Duration::ZERO,
+            },
+            store::Error::Refused {
+                place,
+                reason: reason(),
+            },
+            store::Error::Failed {
+                place,
+                reason: reason(),
+            },
+            store::Error::Busy {
+                place,
+                reason: reason(),
+            },
+            store::Error::TooLarge { place, limit: 0 },
+            store::Error::Malformed {
+                place,
+                reason: reason(),
+            },
+        ]
+    }
+
+    /// What the cluster may fail with.
+    fn faults() -> Vec<Error> {
+        use cluster::Kind::{
+            Conflict, Forbidden, NotFound, Refused, TooLarge, Unauthorized, Unavailable,
+        };
+        [
+            Refused,
+            Forbidden,
+            NotFound,
+            Conflict,
+            TooLarge,
+            Unauthorized,
+            Unavailable,
+        ]
+        .into_iter()
+        .map(|kind| {
+            Error::Cluster(cluster::Fault {
+                kind,
+                doing: String::new(),
+                message: String::new(),
+                retry_after: None,
+            })
+        })
+        .collect()
+    }
+
+    fn wrong_document() -> Error {
+        Error::Document(
+            flows::parse(flows::Format::Artisan, b"{}", &flows::Lowering::default()).unwrap_err(),
+        )
+    }
+
+    fn policy_errors() -> Vec<Error> {
+        vec![
+            Error::Namespace(String::new()),
+            Error::Privileged {
+                namespace: String::new(),
+                steps: String::new(),
+            },
+        ]
+    }
+
+    #[test]
+    fn every_status_that_a_route_can_give_is_in_the_document() {
+        let name = || Error::NamespaceName(String::new());
+        let stores = || store_errors().into_iter().map(Error::Store);
+        let mut posted = vec![wrong_document(), Error::NoNamespace];
+        posted.extend(policy_errors().into_iter().chain(faults()));
+        let mut keyed = vec![
+            wrong_document(),
+            name(),
+            Error::PayloadTooLarge { size: 0, limit: 0 },
+        ];
+        keyed.extend(policy_errors().into_iter().chain(faults()).chain(stores()));
+        keyed.extend(store_errors().into_iter().map(Error::Payload));
+        let mut named = vec![name()];
+        named.extend(policy_errors().into_iter().chain(faults()));
+        let mut read = vec![wrong_document()];
+        read.extend(stores());
+
+        let document = document();
+        for (path, method, errors) in [
+            ("/", "get", vec![]),
+            ("/metrics", "get", vec![]),
+            ("/flow", "post", posted),
+            ("/flow/key/{flow-key}/ns/{namespace}", "post", keyed),
+            ("/flow/key/{flow-key}", "get", read),
+            ("/flow/name/{flow-name}/ns/{namespace}", "post", named),
+        ] {
+            // What the shell says of any request; of its body, where there is one.
+            let body = [
+                problem::BODY_TIME,
+                problem::BODY_SIZE,
+                problem::BODY_CODING,
+                problem::BATCH_SIZE,
+            ];
+            let mut possible: BTreeSet<StatusCode> = KINDS
+                .iter()
+                .filter(|kind| method == "post" || !body.contains(kind))
+                .map(|kind| kind.status)
+                .collect();
+            possible.insert(StatusCode::OK);
+            possible.insert(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+            possible.extend(errors.iter().map(Error::status));
+            let answers = document["paths"][path][method]["responses"]
+                .as_object()
+                .unwrap();
+            for status in possible {
+                assert!(
+                    answers.contains_key(status.as_str()),
+                    "{method} {path} does not tell of {status}"
+                );
+            }
+        }
     }
 }
