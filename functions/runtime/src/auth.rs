@@ -1,7 +1,8 @@
 //! Who may call: HTTP Basic for people and programs, Eventing's OIDC tokens for CloudEvents.
 //!
 //! Whatever is wrong with credentials, the answer is the same and takes as long. There is no default password: a
-//! function without credentials does not start unless a flag says so.
+//! function without credentials does not start unless a flag says so. Before any of it: a page of another origin gets
+//! nothing, whatever its browser knows.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::{Response, event, response};
 
 mod basic;
 mod header;
+mod origin;
 mod provider;
 mod token;
 
@@ -157,6 +159,8 @@ enum Requests {
 pub struct Gate {
     requests: Requests,
     events: Events,
+    /// Only for addresses and `localhost`: without a password, the name is all that tells our own page from another.
+    local: bool,
 }
 
 impl std::fmt::Debug for Gate {
@@ -193,27 +197,33 @@ impl AuthOptions {
             (None, None) if !matches!(events, Events::Basic) => Requests::Nobody,
             (None, None) => return Err(Error::NoPassword),
         };
-        Ok(Gate { requests, events })
+        Ok(Gate {
+            requests,
+            events,
+            local: self.insecure_no_password,
+        })
     }
 }
 
 /// Why a request is not let in.
 enum Refusal {
+    /// A page of another origin.
+    Foreign,
+    /// For a name that anybody can make point here.
+    Name,
     Unknown,
     /// It cannot be told now; so many seconds later perhaps.
     Later(u32),
 }
 
 impl Gate {
-    /// Asks for nothing; for a test, or a server that only this machine can reach.
-    pub fn open() -> Self {
-        Self {
-            requests: Requests::Anyone,
-            events: Events::ClusterLocal,
-        }
-    }
-
     async fn caller(&self, parts: &Parts) -> Result<Caller, Refusal> {
+        if origin::is_foreign(parts) {
+            return Err(Refusal::Foreign);
+        }
+        if self.local && origin::is_for_other_name(parts) {
+            return Err(Refusal::Name);
+        }
         if event::is_cloud_event(parts) {
             match &self.events {
                 Events::ClusterLocal => return Ok(Caller::Anyone),
@@ -246,6 +256,14 @@ impl Gate {
     fn refuse(&self, parts: &Parts, refusal: &Refusal) -> Response {
         let event = event::is_cloud_event(parts);
         let problem = match refusal {
+            Refusal::Foreign => Problem::new(
+                problem::FOREIGN,
+                "a browser sent this for a page of another origin; use the page of this host, or a program",
+            ),
+            Refusal::Name => Problem::new(
+                problem::NAME,
+                "without a password, only requests for an address or localhost are answered",
+            ),
             Refusal::Unknown => Problem::new(problem::UNAUTHORIZED, "send valid credentials"),
             Refusal::Later(seconds) => {
                 Problem::new(problem::KEYS, "send it again").retry_after(*seconds)

@@ -50,6 +50,10 @@ kinds! {
     IDEMPOTENCY_KEY = BAD_REQUEST, "idempotency-key-invalid", "The idempotency key is not valid";
     /// The caller is not known.
     UNAUTHORIZED = UNAUTHORIZED, "unauthorized", "Credentials are missing or wrong";
+    /// A page of another origin is behind it.
+    FOREIGN = FORBIDDEN, "cross-origin", "Pages of other origins may not call";
+    /// The host is a name that anybody can make point here.
+    NAME = FORBIDDEN, "host-not-local", "Only an address or localhost may be called";
     /// All requests together hold as much memory as they may.
     MEMORY = SERVICE_UNAVAILABLE, "memory-exhausted", "Too many request bodies at once";
     /// As many requests are handled as may be.

@@ -128,6 +128,46 @@ async fn an_instance_for_events_alone_lets_nothing_else_in() {
     assert!(knows(&both, "x").await);
 }
 
+#[tokio::test]
+async fn a_browser_does_not_lend_its_credentials_to_other_pages() {
+    let closed = options(&["--http-password", "x"]).gate(None).unwrap();
+    let open = options(&["--insecure-no-password"]).gate(None).unwrap();
+    let events = options(&["--cluster-local"]).gate(None).unwrap();
+    let right = basic("admin", "x");
+    let (host, credentials) = (("host", "localhost:8080"), ("authorization", &*right));
+    for foreign in [
+        ("origin", "http://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+    ] {
+        for gate in [&closed, &open] {
+            let answer = ask(gate, &[host, credentials, foreign]).await.unwrap_err();
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{foreign:?}");
+            assert_eq!(answer.headers()["content-type"], "application/problem+json");
+            assert!(!answer.headers().contains_key("www-authenticate"));
+        }
+        let answer = ask(&events, &[host, EVENT, foreign]).await.unwrap_err();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{foreign:?}");
+    }
+    let own = ("origin", "http://localhost:8080");
+    assert!(ask(&closed, &[host, credentials, own]).await.is_ok());
+    assert!(ask(&open, &[host, own]).await.is_ok());
+}
+
+#[tokio::test]
+async fn without_a_password_only_names_that_point_here_are_answered() {
+    let open = options(&["--insecure-no-password"]).gate(None).unwrap();
+    let answer = ask(&open, &[("host", "evil.example:8080")]).await;
+    assert_eq!(answer.unwrap_err().status(), StatusCode::FORBIDDEN);
+    assert!(ask(&open, &[("host", "127.0.0.1:8080")]).await.is_ok());
+    let closed = options(&["--http-password", "x"]).gate(None).unwrap();
+    let right = basic("admin", "x");
+    let named = [("host", "hooks.example"), ("authorization", &*right)];
+    assert!(
+        ask(&closed, &named).await.is_ok(),
+        "a password tells enough"
+    );
+}
+
 /// As the kubelet mounts a Secret: files are links into `..data`, which is a link to the version.
 fn mount(folder: &std::path::Path, version: &str, files: &[(&str, &str)]) {
     use std::os::unix::fs::symlink;
