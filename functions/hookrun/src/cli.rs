@@ -1,8 +1,8 @@
 //! What can be typed. The doc comments are the help texts.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueHint, builder::BoolishValueParser};
 use flow::Options as FlowOptions;
 
 /// Turns events into pipeline runs.
@@ -36,8 +36,20 @@ pub(crate) enum Command {
     /// Serve every function on one port, with a Kubernetes API of its own.
     ///
     /// Nothing but this executable is needed: objects are kept as YAML files in a folder, and
-    /// `kubectl --server http://127.0.0.1:8080` reads them. Nothing executes the runs. With --kubeconfig on the command
-    /// line, or in a pod, the real cluster is used instead.
+    /// `kubectl --server http://127.0.0.1:8080` reads them. Nothing executes the runs. With --kubeconfig or --context on
+    /// the command line, or in a pod, the real cluster is used instead.
+    ///
+    /// The options are those of `flow`, except that without being told otherwise
+    ///
+    /// - it listens on this machine only, and asks for no password there;
+    ///
+    /// - all namespaces are allowed;
+    ///
+    /// - flows are looked up in the folder (`<folder>/flows/<key>.json`), unless --flow-store or an Onix server is given;
+    ///
+    /// - logs are text, and only warnings and errors;
+    ///
+    /// - KUBECONFIG, HOOKRUN_CONTEXT and ~/.kube/config are ignored: a first try must not reach production.
     Dev(Dev),
     /// Print the Kubernetes objects that a flow becomes.
     ///
@@ -46,8 +58,8 @@ pub(crate) enum Command {
     Convert(Convert),
     /// Post a flow and follow its run to the end.
     ///
-    /// The exit code is the run's verdict: 0 succeeded, 1 failed or cancelled, 2 it could not be started, 3 it had not
-    /// ended when the time was over.
+    /// The exit code is the run's verdict: 0 succeeded, 1 failed, cancelled or deleted, 2 it could not be started, 3 it had
+    /// not ended when the time was over, 4 it was created but cannot be followed.
     Run(Run),
     /// Fetch a large payload inside a run; the first step of such a run calls it.
     Fetch(Fetch),
@@ -77,6 +89,15 @@ pub(crate) struct Dev {
     #[arg(long, env = "HOOKRUN_FOLDER", value_name = "FOLDER", default_value = ".hookrun", value_hint = ValueHint::DirPath)]
     pub(crate) folder: PathBuf,
 
+    /// Address to listen on. One that other machines reach needs a password, and does not serve the Kubernetes API.
+    #[arg(
+        long,
+        env = "HOOKRUN_ADDRESS",
+        value_name = "IP",
+        default_value = "127.0.0.1"
+    )]
+    pub(crate) address: IpAddr,
+
     #[command(flatten)]
     pub(crate) flow: FlowOptions,
 }
@@ -93,15 +114,20 @@ pub(crate) struct Convert {
     pub(crate) file: PathBuf,
 
     /// Namespace of the objects, instead of the one that the document names.
-    #[arg(long, short, value_name = "NAME")]
+    #[arg(long, short, env = "HOOKRUN_NAMESPACE", value_name = "NAME")]
     pub(crate) namespace: Option<String>,
 
     /// The event's identity, from which the run's name is derived.
-    #[arg(long, value_name = "TEXT", default_value = "convert")]
+    #[arg(
+        long,
+        env = "HOOKRUN_EVENT",
+        value_name = "TEXT",
+        default_value = "convert"
+    )]
     pub(crate) event: String,
 
     /// A file with the event's payload, as it comes with a run by key.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, env = "HOOKRUN_PAYLOAD", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) payload: Option<PathBuf>,
 
     #[command(flatten)]
@@ -133,11 +159,11 @@ pub(crate) struct Run {
     pub(crate) password_file: Option<PathBuf>,
 
     /// Identity of the event: posting it again under the same one starts nothing new.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, env = "HOOKRUN_IDEMPOTENCY_KEY", value_name = "TEXT")]
     pub(crate) idempotency_key: Option<String>,
 
     /// Do not follow the run; end when it has been created.
-    #[arg(long)]
+    #[arg(long, env = "HOOKRUN_DETACH", value_parser = BoolishValueParser::new())]
     pub(crate) detach: bool,
 
     /// Seconds to wait for the run's end.
@@ -185,5 +211,25 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_an_environment_variable() {
+        fn lacking(command: &clap::Command, found: &mut Vec<String>) {
+            for argument in command.get_arguments() {
+                let built_in = ["help", "version"].contains(&argument.get_id().as_str());
+                if !argument.is_positional() && !built_in && argument.get_env().is_none() {
+                    found.push(format!("{} --{}", command.get_name(), argument.get_id()));
+                }
+            }
+            for child in command.get_subcommands() {
+                lacking(child, found);
+            }
+        }
+        let mut root = Cli::command();
+        root.build();
+        let mut found = Vec::new();
+        lacking(&root, &mut found);
+        assert_eq!(found, Vec::<String>::new());
     }
 }

@@ -4,6 +4,7 @@ mod convert;
 mod dev;
 mod fetch;
 mod generate;
+mod input;
 mod run;
 mod serve;
 mod sweep;

@@ -13,6 +13,8 @@ use clap::{CommandFactory, FromArgMatches};
 use crate::cli::Cli;
 
 fn main() -> ExitCode {
+    // TLS clients and servers of the whole process take it from here; nobody can have named another one yet.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let matches = Cli::command().get_matches();
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,

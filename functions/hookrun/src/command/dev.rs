@@ -1,19 +1,20 @@
 //! `hookrun dev`: all functions on one port, with a Kubernetes API of their own or a real one.
 //!
-//! It is for one person on one machine: it listens on loopback only, needs no password there, allows every namespace, and
-//! tells what to try next. The real cluster is used only when the command line says so (or in a pod): a `KUBECONFIG` that
+//! It is for one person on one machine: it listens on loopback, needs no password there, allows every namespace, and
+//! tells what to try next. Elsewhere it listens only with a password, and only as the function: the Kubernetes API of its
+//! own asks nobody for one. The real cluster is used only when the command line says so (or in a pod): a `KUBECONFIG` that
 //! happens to be set must not send a first try to production.
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::Path,
     process::ExitCode,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{ArgMatches, parser::ValueSource};
-use runtime::{Router, telemetry};
+use runtime::{Router, auth::AuthOptions, telemetry};
 use tokio::net::TcpListener;
 
 use super::{say, serve};
@@ -38,10 +39,7 @@ pub(crate) async fn run(mut options: cli::Dev, matches: &ArgMatches) -> anyhow::
         options.flow.server.telemetry.log = "warn".to_owned();
     }
     let guard = telemetry::init(&options.flow.server.telemetry, "hookrun-dev")?;
-    let auth = &mut options.flow.server.auth;
-    if auth.password.is_none() && auth.credentials.is_none() {
-        auth.insecure_no_password = true;
-    }
+    open_to_this_machine(options.address, &mut options.flow.server.auth)?;
     if options.flow.policy.namespaces.is_empty() {
         options.flow.policy.namespaces = vec!["*".to_owned()];
     }
@@ -67,16 +65,24 @@ pub(crate) async fn run(mut options: cli::Dev, matches: &ArgMatches) -> anyhow::
         ));
     }
     let (client, others) = match &api {
-        Some(api) => (api.client(), Router::new().fallback(api.clone())),
+        Some(api) if options.address.is_loopback() => {
+            (api.client(), Router::new().fallback(api.clone()))
+        }
+        Some(api) => (api.client(), Router::new()),
         None => (
             cluster::connect(&options.flow.connection).await?,
             Router::new(),
         ),
     };
     let port = options.flow.server.listen.port();
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    let listener = TcpListener::bind(SocketAddr::new(options.address, port))
         .await
-        .with_context(|| format!("cannot listen on port {port}: choose another one with --port"))?;
+        .with_context(|| {
+            format!(
+                "cannot listen on port {port} of {}: choose another one with --port",
+                options.address
+            )
+        })?;
     welcome(&options, &listener.local_addr()?.to_string(), real);
     let shutdown = async {
         runtime::sigterm().await;
@@ -88,6 +94,19 @@ pub(crate) async fn run(mut options: cli::Dev, matches: &ArgMatches) -> anyhow::
     serve::serve(&options.flow, client, listener, others, shutdown).await?;
     guard.flush(std::time::Duration::from_secs(1)).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lets everybody in where that is only this machine, and nobody without a password elsewhere.
+fn open_to_this_machine(address: IpAddr, auth: &mut AuthOptions) -> anyhow::Result<()> {
+    if auth.password.is_some() || auth.credentials.is_some() {
+        return Ok(());
+    }
+    ensure!(
+        address.is_loopback(),
+        "{address} can be reached from other machines, so a password is needed: set OX_HTTP_PWD or --credentials"
+    );
+    auth.insecure_no_password = true;
+    Ok(())
 }
 
 /// The folder of flows that can be run by key, made if needed.
@@ -105,9 +124,9 @@ fn flow_folder(folder: &Path) -> anyhow::Result<store::Source> {
 /// Says what runs where, and what to try next.
 fn welcome(options: &cli::Dev, address: &str, real: bool) {
     let folder = options.folder.display();
-    say(&format!(
-        "hookrun dev listens on http://{address} (this machine only)"
-    ));
+    let here = options.address.is_loopback();
+    let who = if here { " (this machine only)" } else { "" };
+    say(&format!("hookrun dev listens on http://{address}{who}"));
     if options.flow.server.auth.insecure_no_password {
         say("no password is asked for; set OX_HTTP_PWD to change that");
     }
@@ -118,19 +137,55 @@ fn welcome(options: &cli::Dev, address: &str, real: bool) {
             "objects are YAML files in {folder}; nothing executes the runs"
         ));
     }
+    if !real && !here {
+        say("kubectl cannot read them here: the Kubernetes API is served on loopback only");
+    }
     say("\ntry:");
     say(&format!(
         "  curl --data @examples/nightly-scan.json http://{address}/flow"
     ));
     if real {
         say("  kubectl get pipelineruns");
-    } else {
+    } else if here {
         say(&format!(
             "  kubectl --server http://{address} get pipelineruns"
         ));
         say(&format!(
-            "  kubectl --server http://{address} create namespace team-blue"
+            "  kubectl --server http://{address} create namespace team-blue   (a flow's namespace must exist)"
         ));
     }
     say(&format!("  a browser on http://{address}/api/index.html"));
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    /// Whether it may listen, and whether it then asks for a password.
+    fn asks(arguments: &[&str]) -> Option<bool> {
+        let typed = ["hookrun", "dev"].iter().chain(arguments);
+        let Command::Dev(mut options) = Cli::parse_from(typed).command else {
+            return None;
+        };
+        open_to_this_machine(options.address, &mut options.flow.server.auth).ok()?;
+        Some(!options.flow.server.auth.insecure_no_password)
+    }
+
+    #[test]
+    fn other_machines_need_a_password() {
+        assert_eq!(asks(&[]), Some(false));
+        assert_eq!(asks(&["--address", "::1"]), Some(false));
+        assert_eq!(asks(&["--http-password", "x"]), Some(true));
+        for address in ["0.0.0.0", "::", "192.0.2.1"] {
+            let address = ["--address", address];
+            assert_eq!(asks(&address), None);
+            let insecure = [&address[..], &["--insecure-no-password"]].concat();
+            assert_eq!(asks(&insecure), None);
+            let password = [&address[..], &["--http-password", "x"]].concat();
+            assert_eq!(asks(&password), Some(true));
+        }
+    }
 }
