@@ -2,22 +2,82 @@
 //!
 //! A source that was named must work; there is no falling back from a broken file to another cluster.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 /// How to reach the cluster.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Kubernetes")]
 pub struct Connection {
-    /// Kubeconfig file. Without it: `$KUBECONFIG` is used if set, else `~/.kube/config` if it exists, else the
-    /// service account that Kubernetes mounts into a pod.
-    #[arg(long, env = "KUBECONFIG", value_name = "FILE", global = true)]
-    pub kubeconfig: Option<PathBuf>,
+    /// Kubeconfig file, or several as kubectl takes them: separated by colons, the first one that says something counts.
+    /// Without it: `$KUBECONFIG` is used if set, else `~/.kube/config` if it exists, else the service account that
+    /// Kubernetes mounts into a pod.
+    #[arg(
+        long,
+        env = "KUBECONFIG",
+        value_name = "FILE",
+        global = true,
+        value_parser = OsStringValueParser::new().map(Files::from)
+    )]
+    pub kubeconfig: Option<Files>,
 
     /// Context of the kubeconfig; its current one if not given.
     #[arg(long, env = "HOOKRUN_CONTEXT", value_name = "NAME", global = true)]
     pub context: Option<String>,
+}
+
+/// Kubeconfig files, the most important one first. Where none is named it is as if nothing had been said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files(Vec<PathBuf>);
+
+impl From<OsString> for Files {
+    fn from(text: OsString) -> Self {
+        let named = env::split_paths(&text).filter(|path| !path.as_os_str().is_empty());
+        Self(named.collect())
+    }
+}
+
+impl Files {
+    fn home(home: Option<&OsStr>) -> Self {
+        let file = home.map(|home| Path::new(home).join(".kube/config"));
+        Self(file.filter(|file| file.is_file()).into_iter().collect())
+    }
+
+    /// All of them as one, or `None` if there are none.
+    fn read(&self) -> Result<Option<Kubeconfig>, ConnectError> {
+        let mut merged: Option<Kubeconfig> = None;
+        // kubectl writes a file of the list when it is missing, and so does not miss it.
+        let missing = |path: &PathBuf| self.0.len() > 1 && !path.exists();
+        for path in self.0.iter().filter(|path| !missing(path)) {
+            let next = Kubeconfig::read_from(path);
+            let both = match merged {
+                Some(merged) => next.and_then(|next| merged.merge(next)),
+                None => next,
+            };
+            merged = Some(both.map_err(|source| ConnectError::Kubeconfig {
+                path: path.clone(),
+                source,
+            })?);
+        }
+        match (merged, self.0.is_empty()) {
+            (None, false) => Err(ConnectError::Missing(self.to_string())),
+            (merged, _) => Ok(merged),
+        }
+    }
+}
+
+impl std::fmt::Display for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.0.iter().map(|path| path.to_string_lossy()).collect();
+        f.write_str(&names.join(", "))
+    }
 }
 
 /// Why there is no client.
@@ -31,6 +91,17 @@ pub enum ConnectError {
         /// What is wrong with it.
         source: KubeconfigError,
     },
+    /// Several were named, and none is there.
+    #[error("none of the kubeconfigs exists: {0}")]
+    Missing(String),
+    /// The kubeconfigs can be read, but do not say how to reach a cluster.
+    #[error("the kubeconfig {files} does not lead to a cluster")]
+    Incomplete {
+        /// The files.
+        files: String,
+        /// What is wrong.
+        source: KubeconfigError,
+    },
     /// No kubeconfig, and not in a pod.
     #[error(
         "no cluster is configured: name a kubeconfig with --kubeconfig or KUBECONFIG, \
@@ -42,17 +113,29 @@ pub enum ConnectError {
     Client(#[source] Box<kube::Error>),
 }
 
-/// Makes a client; no request is sent.
+/// Makes a client; no request is sent. The process has named its TLS provider before.
 ///
 /// # Errors
 /// [`ConnectError`], when no configuration is found or the one found cannot be used.
 pub async fn connect(connection: &Connection) -> Result<kube::Client, ConnectError> {
-    // The TLS provider is chosen once for the process; a second call finds it chosen, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut config = match kubeconfig(connection) {
-        Some(path) => read(&path, connection.context.clone())
-            .await
-            .map_err(|source| ConnectError::Kubeconfig { path, source })?,
+    let named = connection
+        .kubeconfig
+        .clone()
+        .filter(|files| !files.0.is_empty());
+    let files = named.unwrap_or_else(|| Files::home(env::var_os("HOME").as_deref()));
+    let mut config = match files.read()? {
+        Some(kubeconfig) => {
+            let options = KubeConfigOptions {
+                context: connection.context.clone(),
+                ..KubeConfigOptions::default()
+            };
+            kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .map_err(|source| ConnectError::Incomplete {
+                    files: files.to_string(),
+                    source,
+                })?
+        }
         None => kube::Config::incluster().map_err(|source| ConnectError::Nothing(source.into()))?,
     };
     config.connect_timeout = Some(Duration::from_secs(5));
@@ -61,18 +144,72 @@ pub async fn connect(connection: &Connection) -> Result<kube::Client, ConnectErr
     kube::Client::try_from(config).map_err(|source| ConnectError::Client(Box::new(source)))
 }
 
-/// The file that is to be used, if any.
-fn kubeconfig(connection: &Connection) -> Option<PathBuf> {
-    connection.kubeconfig.clone().or_else(|| {
-        let file = PathBuf::from(env::var_os("HOME")?).join(".kube/config");
-        file.is_file().then_some(file)
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn read(path: &PathBuf, context: Option<String>) -> Result<kube::Config, KubeconfigError> {
-    let options = KubeConfigOptions {
-        context,
-        ..KubeConfigOptions::default()
-    };
-    kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await
+    /// A kubeconfig with one cluster, user and context of the same name.
+    fn file(folder: &Path, name: &str, current: bool) -> String {
+        let path = folder.join(name);
+        let current = if current { name } else { "" };
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: '{current}'\n\
+             clusters: [{{name: {name}, cluster: {{server: 'https://{name}.example'}}}}]\n\
+             users: [{{name: {name}, user: {{}}}}]\n\
+             contexts: [{{name: {name}, context: {{cluster: {name}, user: {name}}}}}]\n"
+        );
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    }
+
+    fn read(list: &str) -> Result<Option<Kubeconfig>, ConnectError> {
+        Files::from(OsString::from(list)).read()
+    }
+
+    #[test]
+    fn an_empty_name_is_no_name() {
+        for list in ["", ":", "::"] {
+            assert!(matches!(read(list), Ok(None)), "{list:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_merged_and_the_first_one_counts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let a = file(folder.path(), "a", true);
+        let b = file(folder.path(), "b", true);
+        let merged = read(&format!("{a}::{b}:{}/missing", folder.path().display()));
+        let merged = merged.expect("readable").expect("some");
+        assert_eq!(merged.current_context.as_deref(), Some("a"));
+        let names: Vec<_> = merged.contexts.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn an_error_names_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let good = file(folder.path(), "a", true);
+        let bad = folder.path().join("bad");
+        std::fs::write(&bad, "clusters: 5").expect("a file");
+        let bad = bad.display().to_string();
+        for list in [
+            bad.clone(),
+            format!("{good}:{bad}"),
+            format!("{bad}x"),
+            format!("{bad}x:{bad}y"),
+        ] {
+            let error = read(&list).expect_err("it cannot be used").to_string();
+            assert!(error.contains(&bad), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_a_file_that_exists_is_taken_from_home() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(Files::home(None), Files::default());
+        assert_eq!(
+            Files::home(Some(folder.path().as_os_str())),
+            Files::default()
+        );
+    }
 }

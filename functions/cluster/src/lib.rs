@@ -15,6 +15,6 @@ mod start;
 mod stored;
 
 pub use api::{Cluster, Patience};
-pub use connect::{ConnectError, Connection, connect};
+pub use connect::{ConnectError, Connection, Files, connect};
 pub use fault::{Fault, Kind};
 pub use start::Outcome;
