@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{Limits, Router, Shell};
 
+mod answer;
 mod clock;
 mod connection;
 mod refuse;

@@ -16,6 +16,8 @@ struct State {
     header_time: Duration,
     idle_time: Duration,
     phase: Phase,
+    /// Whether requests come in frames, among others.
+    multiplexed: bool,
     /// Since when the peer has not taken what we write.
     stalled: Option<Instant>,
 }
@@ -38,6 +40,7 @@ impl Clock {
             header_time: limits.header_time,
             idle_time: limits.idle_time,
             phase: Phase::Fresh(Instant::now()),
+            multiplexed: false,
             stalled: None,
         })))
     }
@@ -49,8 +52,27 @@ impl Clock {
     /// Bytes came in.
     pub(super) fn received(&self) {
         self.with(|state| {
-            if let Phase::Idle(_) = state.phase {
+            if matches!(state.phase, Phase::Idle(_)) && !state.multiplexed {
                 state.phase = Phase::Head(Instant::now());
+            }
+        });
+    }
+
+    /// From now on bytes say nothing about requests: there is one, or the connection is idle. A head that comes in
+    /// pieces for ever ends with the idle time, which no byte extends.
+    pub(super) fn multiplex(&self) {
+        self.with(|state| {
+            state.multiplexed = true;
+            state.phase = Phase::Idle(Instant::now());
+        });
+    }
+
+    /// A moment more, to say goodbye.
+    pub(super) fn part(&self) {
+        self.with(|state| {
+            state.idle_time = state.idle_time.min(Duration::from_secs(1));
+            if let Phase::Idle(since) = &mut state.phase {
+                *since = Instant::now();
             }
         });
     }
@@ -146,5 +168,24 @@ mod tests {
         assert_eq!(clock.deadline(), Some(Instant::now() + limits.idle_time));
         clock.received();
         assert_eq!(clock.deadline(), Some(Instant::now() + limits.header_time));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_are_no_heads() {
+        let limits = Limits::default();
+        let clock = Clock::new(&limits);
+        clock.multiplex();
+        let since = Instant::now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        clock.received();
+        assert!(!clock.is_mid_head());
+        assert_eq!(clock.deadline(), Some(since + limits.idle_time));
+        clock.part();
+        let moment = Duration::from_secs(1);
+        assert_eq!(clock.deadline(), Some(Instant::now() + moment));
+        let busy = clock.begin();
+        assert_eq!(clock.deadline(), None, "it crossed the goodbye");
+        drop(busy);
+        assert_eq!(clock.deadline(), Some(Instant::now() + moment));
     }
 }

@@ -2,25 +2,24 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Stage;
+use super::answer::{Answer, Streams};
 use super::clock::{Busy, Clock};
 use super::wire::{Protocol, Wire};
-use crate::body::BoxError;
-use crate::{Body, Shell};
+use crate::Shell;
 
 const TOO_LATE: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -140,8 +139,12 @@ async fn awake(
 }
 
 async fn http2(wire: Wire, shell: Shell, clock: Clock, stage: watch::Receiver<Stage>) {
+    // Its frames are about all kinds of things, so bytes are no sign of a request's head.
+    clock.multiplex();
     let limits = shell.limits();
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(Streams {
+        patience: limits.idle_time,
+    });
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
@@ -156,7 +159,12 @@ async fn http2(wire: Wire, shell: Shell, clock: Clock, stage: watch::Receiver<St
     let answers = clock.clone();
     let service = service_fn(move |request| answer(request, shell.clone(), answers.begin()));
     let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));
-    drive(connection.as_mut(), &clock, stage, false).await;
+    if let End::Expired = drive(connection.as_mut(), &clock, stage.clone(), false).await {
+        // The peer is told, so that it sends its next request elsewhere. One that is on its way is still answered.
+        clock.part();
+        Pin::new(connection.as_mut()).graceful_shutdown();
+        drive(connection.as_mut(), &clock, stage, false).await;
+    }
 }
 
 enum End {
@@ -231,31 +239,5 @@ async fn answer(
     busy: Busy,
 ) -> Result<Response<Answer>, std::convert::Infallible> {
     let response = shell.answer(request).await;
-    Ok(response.map(|body| Answer { body, _busy: busy }))
-}
-
-/// The body of an answer; the connection is busy until it is handed over.
-struct Answer {
-    body: Body,
-    _busy: Busy,
-}
-
-impl HttpBody for Answer {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    Ok(response.map(|body| Answer::new(body, busy)))
 }
