@@ -188,7 +188,7 @@ fn plain(headers: &HeaderMap, data: Bytes) -> Result<Event, Rejection> {
 /// The identity of a request that is no CloudEvent, for a function that does not read the body.
 ///
 /// # Errors
-/// `Idempotency-Key` is there, but twice, empty, too long or not visible ASCII.
+/// `Idempotency-Key` is there, but twice, empty, too long or not printable ASCII.
 pub fn key(headers: &HeaderMap) -> Result<Identity, Rejection> {
     let mut values = headers.get_all(KEY).iter();
     let Some(value) = values.next() else {
@@ -196,10 +196,10 @@ pub fn key(headers: &HeaderMap) -> Result<Identity, Rejection> {
     };
     let wrong = || Rejection::IdempotencyKey { limit: KEY_LENGTH };
     let text = value.to_str().map_err(|_| wrong())?;
-    let visible = text
+    let printable = text
         .bytes()
         .all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if values.next().is_some() || text.is_empty() || text.len() > KEY_LENGTH || !visible {
+    if values.next().is_some() || text.is_empty() || text.len() > KEY_LENGTH || !printable {
         return Err(wrong());
     }
     Ok(Identity::IdempotencyKey(text.to_owned()))

@@ -43,7 +43,7 @@ pub enum Rejection {
         limit: usize,
     },
     /// `Idempotency-Key` cannot identify anything.
-    #[error("Idempotency-Key must be given once, with 1 to {limit} visible ASCII characters")]
+    #[error("Idempotency-Key must be given once, with 1 to {limit} printable ASCII characters")]
     IdempotencyKey {
         /// Length allowed.
         limit: usize,

@@ -226,6 +226,7 @@ fn a_plain_body_is_known_by_its_key() {
         &[("Idempotency-Key", "")][..],
         &[("Idempotency-Key", "a"), ("Idempotency-Key", "a")],
         &[("Idempotency-Key", &long)],
+        &[("Idempotency-Key", "a\tb")],
     ] {
         assert_eq!(
             read(headers, ""),
