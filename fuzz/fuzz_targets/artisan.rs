@@ -22,10 +22,18 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(flow) => {
             let namespace = flow.namespace.clone().expect("checked");
             for payload in [None, Some(Payload::Inline(b"x"))] {
-                let request = Request { scope: Scope::Document, event: "e", traceparent: None, payload };
+                let request = Request {
+                    scope: Scope::Document,
+                    event: "e",
+                    traceparent: None,
+                    payload,
+                };
                 let one = emit(&flow, &namespace, &request, &Settings::default());
                 assert_eq!(one, emit(&flow, &namespace, &request, &Settings::default()));
-                assert_eq!(one.run.object.spec.status.is_some(), !one.run.copies.is_empty());
+                assert_eq!(
+                    one.run.object.spec.status.is_some(),
+                    !one.run.copies.is_empty()
+                );
             }
         }
     }

@@ -56,12 +56,19 @@ fuzz_target!(|bytes: &[u8]| {
         match CLOCK.block_on(GATE.check(&mut parts)) {
             Ok(()) => match parts.extensions.get::<Caller>() {
                 // admin:sesame
-                Some(Caller::Basic) => assert!(bytes.windows(12).any(|part| part == b"YWRtaW46c2Vz")),
-                Some(Caller::Subject(subject)) => assert!(event && subject == "system:serviceaccount:team:trigger"),
+                Some(Caller::Basic) => {
+                    assert!(bytes.windows(12).any(|part| part == b"YWRtaW46c2Vz"))
+                }
+                Some(Caller::Subject(subject)) => {
+                    assert!(event && subject == "system:serviceaccount:team:trigger")
+                }
                 other => panic!("{other:?}"),
             },
             Err(answer) => assert!(
-                matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::SERVICE_UNAVAILABLE),
+                matches!(
+                    answer.status(),
+                    StatusCode::UNAUTHORIZED | StatusCode::SERVICE_UNAVAILABLE
+                ),
                 "{answer:?}"
             ),
         }

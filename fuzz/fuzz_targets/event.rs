@@ -12,12 +12,24 @@ use runtime::{
 
 fuzz_target!(|bytes: &[u8]| {
     let middle = bytes.windows(2).position(|pair| pair == b"\n\n");
-    let (head, body) = middle.map_or((bytes, &b""[..]), |middle| (&bytes[..middle], &bytes[middle + 2..]));
-    let mut parts = Request::post("/").body(()).expect("constant").into_parts().0;
+    let (head, body) = middle.map_or((bytes, &b""[..]), |middle| {
+        (&bytes[..middle], &bytes[middle + 2..])
+    });
+    let mut parts = Request::post("/")
+        .body(())
+        .expect("constant")
+        .into_parts()
+        .0;
     for line in head.split(|byte| *byte == b'\n') {
-        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let colon = line
+            .iter()
+            .position(|byte| *byte == b':')
+            .unwrap_or(line.len());
         let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&line[..colon]), HeaderValue::from_bytes(value)) {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(&line[..colon]),
+            HeaderValue::from_bytes(value),
+        ) {
             parts.headers.append(name, value);
         }
     }
@@ -31,7 +43,10 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(Incoming::Batch(events)) => events,
         Err(rejection) => {
             let text = rejection.to_string();
-            assert!(text.len() < 500 && rejection.status().is_client_error(), "{text}");
+            assert!(
+                text.len() < 500 && rejection.status().is_client_error(),
+                "{text}"
+            );
             return;
         }
     };
@@ -39,8 +54,14 @@ fuzz_target!(|bytes: &[u8]| {
     for event in events {
         let attributes = event.cloud_event.expect("all of them are CloudEvents");
         let text = event.identity.to_string();
-        assert_eq!(text, format!("cloudevent {} {}", attributes.source, attributes.id));
-        assert!(!text.chars().any(char::is_control) && !attributes.source.contains(' '), "{text:?}");
+        assert_eq!(
+            text,
+            format!("cloudevent {} {}", attributes.source, attributes.id)
+        );
+        assert!(
+            !text.chars().any(char::is_control) && !attributes.source.contains(' '),
+            "{text:?}"
+        );
         assert!(event.data.len() <= body.len());
     }
 });

@@ -16,7 +16,10 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(meta) => {
             assert!(meta.starts_with(b"{") && meta.ends_with(b"}"), "{meta:?}");
             serde_json::from_slice::<&RawValue>(&meta).expect("an object");
-            assert!(meta == "{}" || bytes.windows(meta.len()).any(|part| part == meta), "{meta:?}");
+            assert!(
+                meta == "{}" || bytes.windows(meta.len()).any(|part| part == meta),
+                "{meta:?}"
+            );
         }
         Err(reason) => assert!(reason.len() < 120 && !reason.contains('\n'), "{reason}"),
     }

@@ -16,7 +16,10 @@ static SHELL: LazyLock<Shell> = LazyLock::new(|| {
             response::text(StatusCode::OK, call.param("key"))
         })
         .get("/flow/key/{key}/ns/{namespace}", |call| async move {
-            response::text(StatusCode::OK, format!("{}/{}", call.param("key"), call.param("namespace")))
+            response::text(
+                StatusCode::OK,
+                format!("{}/{}", call.param("key"), call.param("namespace")),
+            )
         });
     Shell::new(router, Limits::default()).expect("constant")
 });
@@ -39,14 +42,23 @@ fuzz_target!(|bytes: &[u8]| {
     let route = request.uri().path().to_owned();
     let answer = RUNTIME.block_on(SHELL.answer(request));
     let status = answer.status();
-    let body = RUNTIME.block_on(answer.into_body().collect()).expect("it is in memory").to_bytes();
+    let body = RUNTIME
+        .block_on(answer.into_body().collect())
+        .expect("it is in memory")
+        .to_bytes();
     let body = std::str::from_utf8(&body).expect("text");
     match status {
         StatusCode::OK if route.starts_with("/flow/key/") => {
             assert!(path::check(&route).is_ok());
-            assert!(!body.is_empty() && body.matches('/').count() <= 1, "{body:?}");
+            assert!(
+                !body.is_empty() && body.matches('/').count() <= 1,
+                "{body:?}"
+            );
             assert!(!body.chars().any(char::is_control), "{body:?}");
-            assert!(!body.split('/').any(|part| matches!(part, "" | "." | "..")), "{body:?}");
+            assert!(
+                !body.split('/').any(|part| matches!(part, "" | "." | "..")),
+                "{body:?}"
+            );
         }
         StatusCode::OK => assert!(matches!(route.as_str(), "/healthz" | "/readyz"), "{route}"),
         StatusCode::NOT_FOUND => assert!(path::check(&route).is_ok()),

@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
 enum Which {
-    /// `cargo fmt --check`
+    /// `cargo fmt --check`, here and in `fuzz/`
     Format,
     /// Which package may link what: ARCHITECTURE.md as a table.
     Layers,
@@ -70,7 +70,12 @@ pub(crate) fn run(Arguments { which }: &Arguments) -> Result<()> {
 
 fn one(check: Which) -> Result<()> {
     match check {
-        Which::Format => shell::run(cargo().args(["fmt", "--all", "--check"])),
+        Which::Format => {
+            shell::run(cargo().args(["fmt", "--all", "--check"]))?;
+            // A workspace of its own, which `--all` does not know.
+            let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
+            shell::run(cargo().args(fuzz))
+        }
         Which::Layers => layers::check(),
         Which::Links => links::check(),
         Which::Lints => shell::run(cargo().args([

@@ -19,20 +19,23 @@ pub(crate) fn run() -> Result<PathBuf> {
 /// Builds the program of a package for release, one static file, and gives its path. A package of its own, since what is
 /// built together shares the features of its dependencies.
 pub(crate) fn build(package: &str) -> Result<PathBuf> {
-    let version = shell::output(shell::command("rustc").arg("-vV"))?;
-    let host = version
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .context("rustc does not tell its host")?;
+    let host = shell::host()?;
     shell::run(
         cargo()
             // With a target named, the flags do not reach build scripts and macros, which must stay dynamic.
-            .args(["build", "--release", "--package", package, "--target", host])
+            .args([
+                "build",
+                "--release",
+                "--package",
+                package,
+                "--target",
+                &host,
+            ])
             .env("RUSTFLAGS", "-C target-feature=+crt-static"),
     )?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| repository().join("target"), PathBuf::from);
-    let built = target.join(host).join("release").join(package);
+    let built = target.join(&host).join("release").join(package);
     let bytes = fs::read(&built).with_context(|| built.display().to_string())?;
     ensure!(
         is_static(&bytes).context("not a 64-bit little-endian ELF file")?,

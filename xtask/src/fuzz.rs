@@ -50,7 +50,7 @@ pub(crate) fn run(
         );
     }
     let chosen = if targets.is_empty() { &known } else { targets };
-    let host = host()?;
+    let host = shell::host()?;
     shell::run(
         cargo()
             .current_dir(repository().join("fuzz"))
@@ -121,10 +121,4 @@ fn known() -> Result<Vec<String>> {
     names.sort();
     ensure!(!names.is_empty(), "no fuzz targets in {}", folder.display());
     Ok(names)
-}
-
-fn host() -> Result<String> {
-    let version = shell::output(shell::command("rustc").arg("-vV"))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc does not tell its host")?.to_owned())
 }

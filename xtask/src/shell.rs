@@ -63,6 +63,13 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+/// The triple of this machine. With it named as the target, flags do not reach build scripts and macros.
+pub(crate) fn host() -> Result<String> {
+    let version = output(command("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc does not tell its host")?.to_owned())
+}
+
 /// Whether a program is there.
 pub(crate) fn exists(program: &str) -> bool {
     Command::new(program)
