@@ -344,25 +344,23 @@ impl Cluster {
     /// Takes back a run that was refused something, unless another delivery has started or replaced it meanwhile. Where
     /// it cannot be deleted it stays pending and never runs; the fault that matters is the refusal.
     async fn withdraw(&self, run: &Run, uid: &str, refusal: Fault) -> Result<Step<()>, Fault> {
-        let existing = self.run(run.namespace.as_ref(), run.name.as_ref()).await;
-        let ours = match existing {
-            Ok(Some(existing)) if existing.metadata.uid == uid && existing.is_pending() => existing,
-            Ok(_) => return Ok(Step::LookAgain),
-            Err(_) => return Err(refusal),
+        let existing = self.run(run.namespace.as_ref(), run.name.as_ref()).await?;
+        let is_ours = |run: &Existing| run.metadata.uid == uid && run.is_pending();
+        let Some(ours) = existing.filter(is_ours) else {
+            return Ok(Step::LookAgain);
         };
         if let Err(fault) = self.delete_run(run, &ours).await {
             tracing::warn!(run = %run.name, error = %fault, "a run that was refused could not be deleted; it stays pending");
             return Err(refusal);
         }
         // Deleted only as it was read: a run that another delivery started in this moment is still there.
-        match self.run(run.namespace.as_ref(), run.name.as_ref()).await {
-            Ok(Some(existing))
-                if !existing.is_pending() && existing.metadata.deletion_timestamp.is_none() =>
-            {
-                Ok(Step::LookAgain)
-            }
-            _ => Err(refusal),
+        let left = self.run(run.namespace.as_ref(), run.name.as_ref()).await?;
+        let is_started =
+            |run: &Existing| !run.is_pending() && run.metadata.deletion_timestamp.is_none();
+        if left.is_some_and(|left| is_started(&left)) {
+            return Ok(Step::LookAgain);
         }
+        Err(refusal)
     }
 }
 
