@@ -21,10 +21,16 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
         let first = *per_step.first().unwrap_or(&one);
         per_step.push(one);
         table.row(
-            format!("conversion, {steps} steps ({:.0} KB)", document.len() as f64 / 1e3),
+            format!(
+                "conversion, {steps} steps ({:.0} KB)",
+                document.len() as f64 / 1e3
+            ),
             format!("{rate:.0} MB/s"),
             format!("{} per document", time(took)),
-            format!("{:.2} of a step's time with 10", one.as_secs_f64() / first.as_secs_f64()),
+            format!(
+                "{:.2} of a step's time with 10",
+                one.as_secs_f64() / first.as_secs_f64()
+            ),
             if steps == 10 { "" } else { "linear: about 1" },
         );
     }
@@ -56,15 +62,28 @@ fn document(steps: u32) -> Value {
 fn convert(document: &str) -> Result<Duration> {
     let settings = Settings::default();
     let lowering = Lowering::default();
-    let request = Request { scope: Scope::Document, event: "bench", traceparent: None, payload: None };
+    let request = Request {
+        scope: Scope::Document,
+        event: "bench",
+        traceparent: None,
+        payload: None,
+    };
     let mut times = Vec::new();
     let began = Instant::now();
     while began.elapsed() < ENOUGH || times.len() < 5 {
         let began = Instant::now();
-        let flow = flows::parse(Format::Artisan, document.as_bytes(), &lowering).map_err(|problems| anyhow!("{problems}"))?;
-        let namespace = flow.namespace.clone().ok_or_else(|| anyhow!("the flow names its namespace"))?;
+        let flow = flows::parse(Format::Artisan, document.as_bytes(), &lowering)
+            .map_err(|problems| anyhow!("{problems}"))?;
+        let namespace = flow
+            .namespace
+            .clone()
+            .ok_or_else(|| anyhow!("the flow names its namespace"))?;
         let emitted = flows::emit(&flow, &namespace, &request, &settings);
-        let bytes: usize = emitted.latest.iter().map(|object| object.to_json().len()).sum();
+        let bytes: usize = emitted
+            .latest
+            .iter()
+            .map(|object| object.to_json().len())
+            .sum();
         std::hint::black_box((bytes, emitted.run.object.to_json()));
         times.push(began.elapsed());
     }

@@ -32,8 +32,15 @@ const SAMPLES: usize = 200;
 /// Who sends: through the function, or past it.
 #[derive(Clone)]
 pub(crate) enum Side {
-    Hookrun { target: Target, path: String, body: String },
-    Bare { target: Target, recipe: Recipe },
+    Hookrun {
+        target: Target,
+        path: String,
+        body: String,
+    },
+    Bare {
+        target: Target,
+        recipe: Recipe,
+    },
 }
 
 /// No two runs of a measurement share a name.
@@ -49,9 +56,10 @@ impl Side {
     /// Makes one run.
     pub(crate) async fn event(&self, connection: &mut Connection) -> Result<()> {
         match self {
-            Self::Hookrun { path, body, .. } => {
-                connection.send(Method::POST, path, "application/json", body.clone()).await.map(drop)
-            }
+            Self::Hookrun { path, body, .. } => connection
+                .send(Method::POST, path, "application/json", body.clone())
+                .await
+                .map(drop),
             Self::Bare { recipe, .. } => {
                 let name = recipe.name(NUMBER.fetch_add(1, Ordering::Relaxed));
                 recipe.send(connection, &name).await
@@ -92,11 +100,20 @@ impl Side {
 
 /// The function's `Authorization`.
 pub(crate) fn credentials() -> String {
-    format!("Basic {}", BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}")))
+    format!(
+        "Basic {}",
+        BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"))
+    )
 }
 
 /// Both sides of a door, in a namespace of their own.
-async fn sides(cluster: &Cluster, function: &Function, namespace: &str, flows: &Folder, door: Door) -> Result<[Side; 2]> {
+async fn sides(
+    cluster: &Cluster,
+    function: &Function,
+    namespace: &str,
+    flows: &Folder,
+    door: Door,
+) -> Result<[Side; 2]> {
     let payload = payload(1);
     let document: Value = match door {
         Door::Key => rich("bench key", namespace, "1"),
@@ -110,12 +127,23 @@ async fn sides(cluster: &Cluster, function: &Function, namespace: &str, flows: &
         }
         Door::Document => ("/flow".to_owned(), document.to_string()),
         Door::Name => {
-            let answer = function.post("/flow").body(document.to_string()).send().await?;
+            let answer = function
+                .post("/flow")
+                .body(document.to_string())
+                .send()
+                .await?;
             anyhow::ensure!(answer.status() == 200, "{}", answer.text().await?);
-            (format!("/flow/name/bench%20name/ns/{namespace}"), String::new())
+            (
+                format!("/flow/name/bench%20name/ns/{namespace}"),
+                String::new(),
+            )
         }
     };
-    let hookrun = Side::Hookrun { target: Target::plain(function.address(), &credentials())?, path, body };
+    let hookrun = Side::Hookrun {
+        target: Target::plain(function.address(), &credentials())?,
+        path,
+        body,
+    };
     let bare = Side::Bare {
         target: Target::api_server(cluster, &function.account().token)?,
         recipe: Recipe::of(cluster, door, &document, namespace, payload.as_bytes()).await?,
@@ -123,7 +151,11 @@ async fn sides(cluster: &Cluster, function: &Function, namespace: &str, flows: &
     Ok([hookrun, bare])
 }
 
-pub(crate) async fn measure(table: &mut Table, arguments: &Arguments, cluster: &Cluster) -> Result<()> {
+pub(crate) async fn measure(
+    table: &mut Table,
+    arguments: &Arguments,
+    cluster: &Cluster,
+) -> Result<()> {
     let flows = Folder::new()?;
     let mut rows = Vec::new();
     for door in Door::ALL {
@@ -134,7 +166,9 @@ pub(crate) async fn measure(table: &mut Table, arguments: &Arguments, cluster: &
             .env("HOOKRUN_FLOW_STORE", &flows.url())
             .start()
             .await?;
-        let sides = sides(cluster, &function, &namespace, &flows, door).await.with_context(|| format!("{door:?}"))?;
+        let sides = sides(cluster, &function, &namespace, &flows, door)
+            .await
+            .with_context(|| format!("{door:?}"))?;
         let writes = match &sides[1] {
             Side::Bare { recipe, .. } => recipe.len(),
             Side::Hookrun { .. } => 0,
@@ -144,12 +178,19 @@ pub(crate) async fn measure(table: &mut Table, arguments: &Arguments, cluster: &
             for turn in 0..arguments.turns {
                 // Each goes first as often as the other.
                 for side in if turn % 2 == 0 { [0, 1] } else { [1, 0] } {
-                    rates[side].push(sides[side].throughput(connections, arguments.turn()).await?);
+                    rates[side].push(
+                        sides[side]
+                            .throughput(connections, arguments.turn())
+                            .await?,
+                    );
                 }
             }
             let [hookrun, bare] = rates.each_mut().map(|rates| median(rates));
             table.row(
-                format!("runs/s {} ({writes} writes), {connections} connections", door.title()),
+                format!(
+                    "runs/s {} ({writes} writes), {connections} connections",
+                    door.title()
+                ),
                 format!("{hookrun:.0}"),
                 format!("{bare:.0} bare client"),
                 format!("{:.2}", hookrun / bare),

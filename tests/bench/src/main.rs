@@ -88,7 +88,10 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match tokio::runtime::Runtime::new().context("no runtime").and_then(|runtime| runtime.block_on(run(&arguments))) {
+    match tokio::runtime::Runtime::new()
+        .context("no runtime")
+        .and_then(|runtime| runtime.block_on(run(&arguments)))
+    {
         Ok(table) => {
             println!("{}\n\n{table}", machine());
             ExitCode::SUCCESS
@@ -102,7 +105,9 @@ fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<Table> {
     // Whoever installed another one before has the same in mind.
-    rustls::crypto::ring::default_provider().install_default().ok();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
     let mut table = Table::default();
     if arguments.wants(Part::Conversion) {
         conversion::measure(&mut table)?;
@@ -130,11 +135,20 @@ fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+        line.and_then(|line| line.split_once(':'))
+            .map(|(_, value)| value.trim().to_owned())
+            .unwrap_or_default()
     };
     let cpu = field(&read("/proc/cpuinfo"), "model name");
-    let memory: u64 = field(&read("/proc/meminfo"), "MemTotal").trim_end_matches(" kB").parse().unwrap_or_default();
+    let memory: u64 = field(&read("/proc/meminfo"), "MemTotal")
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = read("/proc/sys/kernel/osrelease");
-    format!("{cores} cores of {cpu}, {} GiB, Linux {}; everything on this one machine", memory >> 20, kernel.trim())
+    format!(
+        "{cores} cores of {cpu}, {} GiB, Linux {}; everything on this one machine",
+        memory >> 20,
+        kernel.trim()
+    )
 }

@@ -33,9 +33,21 @@ const CONNECTIONS: usize = 16;
 
 const MIB: f64 = (1 << 20) as f64;
 
-pub(crate) async fn measure(table: &mut Table, arguments: &Arguments, cluster: &Cluster) -> Result<()> {
-    let size = std::fs::metadata(&arguments.hookrun).with_context(|| arguments.hookrun.display().to_string())?.len();
-    table.row("executable", format!("{:.1} MB", size as f64 / 1e6), "", "", "about 10 MB");
+pub(crate) async fn measure(
+    table: &mut Table,
+    arguments: &Arguments,
+    cluster: &Cluster,
+) -> Result<()> {
+    let size = std::fs::metadata(&arguments.hookrun)
+        .with_context(|| arguments.hookrun.display().to_string())?
+        .len();
+    table.row(
+        "executable",
+        format!("{:.1} MB", size as f64 / 1e6),
+        "",
+        "",
+        "about 10 MB",
+    );
 
     let [hookrun, bare] = starts(arguments, cluster).await?;
     table.row(
@@ -48,7 +60,13 @@ pub(crate) async fn measure(table: &mut Table, arguments: &Arguments, cluster: &
 
     let namespace = cluster.namespace("bench").await?;
     let function = Function::on(cluster).run_in(&namespace).start().await?;
-    table.row("memory at rest", format!("{:.1} MiB", function.memory()? as f64 / MIB), "", "", "≤ 12 MiB");
+    table.row(
+        "memory at rest",
+        format!("{:.1} MiB", function.memory()? as f64 / MIB),
+        "",
+        "",
+        "≤ 12 MiB",
+    );
     let side = Side::Hookrun {
         target: Target::plain(function.address(), &credentials())?,
         path: "/flow".to_owned(),
@@ -112,7 +130,9 @@ async fn starts(arguments: &Arguments, cluster: &Cluster) -> Result<[Duration; 2
 /// Starts a server on a free port and asks it until it answers.
 async fn start(command: impl Fn(u16) -> Command, path: &str, log: &Path) -> Result<Duration> {
     // Free a moment ago; nobody else is likely to have taken it.
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut command = command(port);
     command.stdin(Stdio::null());
@@ -136,7 +156,11 @@ async fn start(command: impl Fn(u16) -> Command, path: &str, log: &Path) -> Resu
     let mut answer = [0; 1024];
     let count = stream.read(&mut answer).await?;
     let took = began.elapsed();
-    ensure!(answer[..count].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..count]));
+    ensure!(
+        answer[..count].starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(&answer[..count])
+    );
     process.kill()?;
     Ok(took)
 }

@@ -81,14 +81,23 @@ impl Recipe {
         let settings = Settings::default();
         if door == Door::Name {
             let name = document["name"].as_str().context("a flow has a name")?;
-            let request = Request { scope: Scope::Name(name), event, traceparent: None, payload: None };
+            let request = Request {
+                scope: Scope::Name(name),
+                event,
+                traceparent: None,
+                payload: None,
+            };
             let stored = stored(cluster, name, &namespace).await?;
             let run = flows::stored::snapshot(name, stored, &namespace, &request, &settings)
                 .map_err(|problems| anyhow::anyhow!("{problems}"))?;
             return Ok(Self::new(&[], &run));
         }
-        let flow = flows::parse(Format::Artisan, document.to_string().as_bytes(), &Lowering::default())
-            .map_err(|problems| anyhow::anyhow!("{problems}"))?;
+        let flow = flows::parse(
+            Format::Artisan,
+            document.to_string().as_bytes(),
+            &Lowering::default(),
+        )
+        .map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let request = match door {
             Door::Key => Request {
                 scope: Scope::Key("bench"),
@@ -96,9 +105,12 @@ impl Recipe {
                 traceparent: None,
                 payload: Some(Payload::Inline(payload)),
             },
-            Door::Document | Door::Name => {
-                Request { scope: Scope::Document, event, traceparent: None, payload: None }
-            }
+            Door::Document | Door::Name => Request {
+                scope: Scope::Document,
+                event,
+                traceparent: None,
+                payload: None,
+            },
         };
         let emitted = flows::emit(&flow, &namespace, &request, &settings);
         Ok(Self::new(&emitted.latest, &emitted.run))
@@ -128,10 +140,18 @@ impl Recipe {
             body: text(body),
             tells_uid,
         };
-        calls.push(create(format!("{runs}?fieldManager=bare"), run.object.to_json(), !run.copies.is_empty()));
+        calls.push(create(
+            format!("{runs}?fieldManager=bare"),
+            run.object.to_json(),
+            !run.copies.is_empty(),
+        ));
         for copy in &run.copies {
             let body = copy.clone().owned_by(&run.name, UID).to_json();
-            calls.push(create(format!("{}?fieldManager=bare", collection("", "secrets", namespace)), body, false));
+            calls.push(create(
+                format!("{}?fieldManager=bare", collection("", "secrets", namespace)),
+                body,
+                false,
+            ));
         }
         if !run.copies.is_empty() {
             calls.push(Call {
@@ -147,7 +167,10 @@ impl Recipe {
                 tells_uid: false,
             });
         }
-        Self { calls: Arc::new(calls), run: run.name.to_string() }
+        Self {
+            calls: Arc::new(calls),
+            run: run.name.to_string(),
+        }
     }
 
     /// How many requests it is.
@@ -158,13 +181,25 @@ impl Recipe {
     /// Sends all of them for a run of this name, one after the other.
     pub(crate) async fn send(&self, connection: &mut Connection, run: &str) -> Result<()> {
         let mut uid = UID.to_owned();
-        for Call { method, path, content_type, body, tells_uid } in self.calls.iter() {
+        for Call {
+            method,
+            path,
+            content_type,
+            body,
+            tells_uid,
+        } in self.calls.iter()
+        {
             let body = Bytes::from(body.replace(&self.run, run).replace(UID, &uid));
             let path = path.replace(&self.run, run);
-            let answer = connection.send(method.clone(), &path, content_type, body).await?;
+            let answer = connection
+                .send(method.clone(), &path, content_type, body)
+                .await?;
             if *tells_uid {
                 let answer: Value = serde_json::from_slice(&answer)?;
-                uid = answer["metadata"]["uid"].as_str().context("a run without uid")?.to_owned();
+                uid = answer["metadata"]["uid"]
+                    .as_str()
+                    .context("a run without uid")?
+                    .to_owned();
             }
         }
         Ok(())
@@ -198,9 +233,23 @@ async fn stored(cluster: &Cluster, name: &str, namespace: &Label) -> Result<flow
     let pipeline = serde_json::to_value(objects("Pipeline").get(name.as_str()).await?)?;
     let mut tasks = std::collections::BTreeMap::new();
     for task in flows::stored::task_names(&pipeline) {
-        tasks.insert(task.clone(), serde_json::to_value(objects("Task").get(&task).await?)?);
+        tasks.insert(
+            task.clone(),
+            serde_json::to_value(objects("Task").get(&task).await?)?,
+        );
     }
     let secrets: Api<Secret> = Api::namespaced(cluster.admin(), namespace.as_str());
-    anyhow::ensure!(secrets.list(&kube::api::ListParams::default()).await?.items.is_empty(), "this flow has no Secrets");
-    Ok(flows::stored::Stored { pipeline, tasks, secrets: std::collections::BTreeMap::new() })
+    anyhow::ensure!(
+        secrets
+            .list(&kube::api::ListParams::default())
+            .await?
+            .items
+            .is_empty(),
+        "this flow has no Secrets"
+    );
+    Ok(flows::stored::Stored {
+        pipeline,
+        tasks,
+        secrets: std::collections::BTreeMap::new(),
+    })
 }

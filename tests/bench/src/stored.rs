@@ -8,12 +8,15 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::{
     api::{
         core::v1::ConfigMap,
-        rbac::v1::{ClusterRole, PolicyRule, RoleRef, RoleBinding, Subject},
+        rbac::v1::{ClusterRole, PolicyRule, RoleBinding, RoleRef, Subject},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Api, api::PostParams};
-use system_tests::{function::Function, samples::{payload, plain}};
+use system_tests::{
+    function::Function,
+    samples::{payload, plain},
+};
 
 use crate::{
     Arguments,
@@ -28,7 +31,11 @@ const FEW: usize = 10;
 /// Events of each measurement.
 const SAMPLES: usize = 200;
 
-pub(crate) async fn measure(table: &mut Table, arguments: &Arguments, cluster: &Cluster) -> Result<()> {
+pub(crate) async fn measure(
+    table: &mut Table,
+    arguments: &Arguments,
+    cluster: &Cluster,
+) -> Result<()> {
     let namespace = cluster.namespace("bench").await?;
     let function = Function::on(cluster)
         .run_in(&namespace)
@@ -47,7 +54,10 @@ pub(crate) async fn measure(table: &mut Table, arguments: &Arguments, cluster: &
     store(cluster, &namespace, FEW..arguments.flows).await?;
     let many = event(&side).await?;
     table.row(
-        format!("one event with {} flows stored in ConfigMaps", arguments.flows),
+        format!(
+            "one event with {} flows stored in ConfigMaps",
+            arguments.flows
+        ),
         time(many),
         format!("{} with {FEW}", time(few)),
         format!("{:.2}", many.as_secs_f64() / few.as_secs_f64()),
@@ -83,7 +93,12 @@ async fn store(cluster: &Cluster, namespace: &str, numbers: std::ops::Range<usiz
                 ..Default::default()
             };
             let configs = configs.clone();
-            async move { configs.create(&PostParams::default(), &config).await.map(drop) }
+            async move {
+                configs
+                    .create(&PostParams::default(), &config)
+                    .await
+                    .map(drop)
+            }
         })
         .buffer_unordered(32)
         .try_collect::<()>()
@@ -93,7 +108,10 @@ async fn store(cluster: &Cluster, namespace: &str, numbers: std::ops::Range<usiz
 
 /// The right to read ConfigMaps, which the manifests leave to those who keep flows there.
 async fn may_read_flows(cluster: &Cluster, namespace: &str, function: &Function) -> Result<()> {
-    let name = ObjectMeta { name: Some("bench-flows".to_owned()), ..Default::default() };
+    let name = ObjectMeta {
+        name: Some("bench-flows".to_owned()),
+        ..Default::default()
+    };
     let role = ClusterRole {
         metadata: name.clone(),
         rules: Some(vec![PolicyRule {
@@ -104,7 +122,9 @@ async fn may_read_flows(cluster: &Cluster, namespace: &str, function: &Function)
         }]),
         ..Default::default()
     };
-    Api::all(cluster.admin()).create(&PostParams::default(), &role).await?;
+    Api::all(cluster.admin())
+        .create(&PostParams::default(), &role)
+        .await?;
     let binding = RoleBinding {
         metadata: name,
         role_ref: RoleRef {
@@ -119,6 +139,8 @@ async fn may_read_flows(cluster: &Cluster, namespace: &str, function: &Function)
             ..Default::default()
         }]),
     };
-    Api::<RoleBinding>::namespaced(cluster.admin(), namespace).create(&PostParams::default(), &binding).await?;
+    Api::<RoleBinding>::namespaced(cluster.admin(), namespace)
+        .create(&PostParams::default(), &binding)
+        .await?;
     Ok(())
 }

@@ -20,9 +20,22 @@ impl Table {
         ratio: impl Into<String>,
         limit: impl Into<String>,
     ) {
-        let row = [figure.into(), measured.into(), peer.into(), ratio.into(), limit.into()];
+        let row = [
+            figure.into(),
+            measured.into(),
+            peer.into(),
+            ratio.into(),
+            limit.into(),
+        ];
         // Whoever waits sees each figure as it comes.
-        eprintln!("  {}", row.iter().filter(|cell| !cell.is_empty()).cloned().collect::<Vec<_>>().join(" | "));
+        eprintln!(
+            "  {}",
+            row.iter()
+                .filter(|cell| !cell.is_empty())
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(" | ")
+        );
         self.rows.push(row);
     }
 }
@@ -33,7 +46,10 @@ impl fmt::Display for Table {
         let head = HEAD.map(str::to_owned);
         let all = || std::iter::once(&head).chain(&self.rows);
         let widths: [usize; 5] = std::array::from_fn(|column| {
-            all().map(|row| row[column].chars().count()).max().unwrap_or_default()
+            all()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or_default()
         });
         for (number, row) in all().enumerate() {
             let cells: Vec<String> = row

@@ -108,7 +108,10 @@ impl Connection {
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         if !status.is_success() {
-            bail!("{path} answered {status}: {}", String::from_utf8_lossy(&body));
+            bail!(
+                "{path} answered {status}: {}",
+                String::from_utf8_lossy(&body)
+            );
         }
         Ok(body)
     }

@@ -224,7 +224,14 @@ async fn ten_thousand_idle_connections_are_borne_and_cut_off(cluster: Arc<Cluste
         // The first lot leaves by itself; the second one is closed by the function in its time.
         match round {
             0 => drop(connections),
-            _ => drop(try_join_all(connections.into_iter().map(async |mut stream| rest(&mut stream).await)).await?),
+            _ => drop(
+                try_join_all(
+                    connections
+                        .into_iter()
+                        .map(async |mut stream| rest(&mut stream).await),
+                )
+                .await?,
+            ),
         }
         until("the connections are closed", PATIENCE, async || {
             Ok(files(&target)? < 200)
@@ -257,7 +264,7 @@ async fn ten_thousand_idle_connections_are_borne_and_cut_off(cluster: Arc<Cluste
 /// Opens connections, no more at once than fit into the queue of a listener: the kernel leaves a peer beyond that in the belief
 /// that it is connected.
 async fn idle(target: &Target, count: usize) -> Result<Vec<TcpStream>> {
-    const AT_ONCE: usize = 1000;
+    const AT_ONCE: usize = 200;
     let mut open = Vec::new();
     let others = files(target)?;
     while open.len() < count {
@@ -269,7 +276,8 @@ async fn idle(target: &Target, count: usize) -> Result<Vec<TcpStream>> {
         until("they are accepted", PATIENCE, async || {
             Ok(files(target)? >= expected)
         })
-        .await?;
+        .await
+        .with_context(|| format!("{} of {expected} files", files(target).unwrap_or_default()))?;
     }
     Ok(open)
 }
