@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{
     Layer as _,
-    filter::{ParseError, Targets},
+    filter::{FilterExt as _, FilterFn, LevelFilter, ParseError, Targets, filter_fn},
+    layer::Filter,
 };
 
 use super::export::{self, Exporter};
@@ -127,7 +129,7 @@ pub fn init(options: &TelemetryOptions, service: &str) -> Result<Guard, Error> {
             .with_writer(std::io::stderr)
             .boxed(),
     };
-    let lines = lines.with_filter(filter);
+    let lines = lines.with_filter(with_events(filter));
     let exporter = options
         .traces_url()
         .map(|url| export::start(&url, service))
@@ -135,15 +137,12 @@ pub fn init(options: &TelemetryOptions, service: &str) -> Result<Guard, Error> {
         .map_err(Error::Exporter)?;
     // Spans of the shell and of functions; those of libraries would trace our own export.
     let traces = exporter.as_ref().map(|exporter| {
-        let own = tracing_subscriber::filter::filter_fn(|metadata| {
-            metadata.is_span() && metadata.name() == "event"
-        });
         tracing_opentelemetry::layer()
             .with_tracer(exporter.provider().tracer("hookrun"))
             .with_location(false)
             .with_threads(false)
             .with_target(false)
-            .with_filter(own)
+            .with_filter(event_spans())
     });
     tracing_subscriber::registry()
         .with(lines)
@@ -151,6 +150,17 @@ pub fn init(options: &TelemetryOptions, service: &str) -> Result<Guard, Error> {
         .try_init()?;
     std::panic::set_hook(Box::new(panicked));
     Ok(Guard(exporter))
+}
+
+/// The spans that the shell and functions make, one per event.
+fn event_spans() -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
+    filter_fn(|metadata: &Metadata<'_>| metadata.is_span() && metadata.name() == "event")
+        .with_max_level_hint(LevelFilter::INFO)
+}
+
+/// The filter decides about lines only: a warning without its event would help nobody, so the spans always stay.
+fn with_events<S: Subscriber>(lines: Targets) -> impl Filter<S> {
+    lines.or(event_spans())
 }
 
 /// A panic is one log line like all others. Its text only where it is a constant of the program: a formatted one may
@@ -174,7 +184,55 @@ impl Guard {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+    use crate::event::{Event, Identity};
+    use crate::telemetry::event_span;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_tells_its_event_whatever_is_filtered() {
+        for filter in ["warn", "error", "off,runtime::telemetry::init=error"] {
+            let written = Written::default();
+            let writer = written.clone();
+            let lines = tracing_subscriber::fmt::layer()
+                .json()
+                .flatten_event(true)
+                .with_span_list(false)
+                .with_writer(move || writer.clone())
+                .with_filter(with_events(filter.parse().unwrap()));
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+                let event = Event {
+                    identity: Identity::IdempotencyKey("7".to_owned()),
+                    content_type: None,
+                    data: bytes::Bytes::new(),
+                    cloud_event: None,
+                };
+                event_span(&event).in_scope(|| {
+                    tracing::info!("hidden");
+                    tracing::error!("shown");
+                });
+            });
+            let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+            let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(line["message"], "shown", "{filter}");
+            assert_eq!(line["span"]["event.id"], "idempotency-key 7", "{filter}");
+        }
+    }
 
     #[test]
     fn the_endpoint_of_a_signal_is_taken_as_it_is() {
