@@ -1,6 +1,11 @@
 //! Manifests and image say what the executable understands: arguments, variables, ports, users.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
 use control_plane::Cluster;
@@ -21,6 +26,9 @@ const KUSTOMIZATIONS: [&str; 6] = [
     "knative/sweep",
     "kourier",
 ];
+
+/// The Secrets that may give a function its stores.
+const STORES: [&str; 2] = ["hookrun-flow-store", "hookrun-payload-store"];
 
 /// The cases.
 #[must_use]
@@ -49,7 +57,10 @@ pub fn cases() -> Vec<Case> {
                             name(&object)
                         );
                         ensure!(
-                            object["kind"] == "Kustomization" || rendered.contains(&what),
+                            ["Kustomization", "Component"]
+                                .iter()
+                                .any(|kind| object["kind"] == *kind)
+                                || rendered.contains(&what),
                             "no kustomization has {what}"
                         );
                     }
@@ -132,6 +143,122 @@ pub fn cases() -> Vec<Case> {
             },
         ),
         case(
+            "manifests::manifests_take_every_image_from_one_place",
+            async |cluster| {
+                let copy = tempfile::tempdir()?;
+                copy_folder(&repository().join("knative"), copy.path())?;
+                let place = copy.path().join("image/kustomization.yaml");
+                let text = fs::read_to_string(&place)?;
+                let other = text
+                    .replace(
+                        "newName: hookrun",
+                        "newName: registry.example.com/team/other",
+                    )
+                    .replace("newTag: \"0.1.0\"", "newTag: \"9.8.7\"");
+                fs::write(&place, other)?;
+                let (mut images, mut fetching) = (0, 0);
+                for folder in ["", "events", "sweep"] {
+                    for object in render_folder(&cluster, &copy.path().join(folder))? {
+                        let Some(pod) = pod(&object) else { continue };
+                        for container in pod["containers"].as_array().context("containers")? {
+                            let image = "registry.example.com/team/other:9.8.7";
+                            ensure!(container["image"] == image, "{folder}: {container:#}");
+                            images += 1;
+                            let fetch = named(&container["env"], "HOOKRUN_FETCH_IMAGE");
+                            if !fetch.is_null() {
+                                ensure!(fetch["value"] == image, "{folder}: {container:#}");
+                                fetching += 1;
+                            }
+                        }
+                    }
+                }
+                ensure!((images, fetching) == (3, 2), "{images} {fetching}");
+                Ok(())
+            },
+        ),
+        case(
+            "manifests::manifests_let_both_services_be_given_stores",
+            async |cluster| {
+                for service in services(&cluster)? {
+                    let container = &pod(&service).context("a pod")?["containers"][0];
+                    for secret in STORES {
+                        let source =
+                            serde_json::json!({"secretRef": {"name": secret, "optional": true}});
+                        ensure!(
+                            container["envFrom"]
+                                .as_array()
+                                .is_some_and(|sources| sources.contains(&source)),
+                            "{container:#}"
+                        );
+                    }
+                }
+                Ok(())
+            },
+        ),
+        case(
+            "manifests::manifests_give_the_function_the_memory_and_the_time_that_it_is_told_of",
+            async |cluster| {
+                for service in services(&cluster)? {
+                    let pod = pod(&service).context("a pod")?;
+                    let container = &pod["containers"][0];
+                    let value = |name: &str| {
+                        named(&container["env"], name)["value"]
+                            .as_str()
+                            .with_context(|| format!("{name} is missing: {container:#}"))
+                    };
+                    let number = |text: &str, unit: &str| -> Result<u64> {
+                        Ok(text.strip_suffix(unit).context("its unit")?.parse()?)
+                    };
+                    // In KiB: bodies, heads (32 KiB each), what a request holds besides, the process.
+                    let sum = (number(value("HOOKRUN_MEMORY_BYTES")?, "MiB")? << 10)
+                        + number(value("HOOKRUN_CONNECTIONS")?, "")? * 32
+                        + (number(value("HOOKRUN_REQUESTS")?, "")? << 11)
+                        + (64 << 10);
+                    let limit = container["resources"]["limits"]["memory"]
+                        .as_str()
+                        .context("a limit")?;
+                    let limit = number(limit, "Mi")? << 10;
+                    ensure!(sum <= limit, "{sum} KiB are more than {limit} KiB");
+                    // A pod of a Knative Service gets that time to end; the last telemetry needs some of it.
+                    let drain = number(value("HOOKRUN_DRAIN_TIME")?, "s")?;
+                    let whole = pod["timeoutSeconds"].as_u64().context("timeoutSeconds")?;
+                    ensure!(drain + 10 <= whole, "{drain} s of {whole} s");
+                }
+                Ok(())
+            },
+        ),
+        case(
+            "manifests::example_of_a_trigger_is_let_in_by_the_service_that_it_names",
+            async |cluster| {
+                let example = fs::read_to_string(repository().join("examples/trigger.yaml"))?;
+                let trigger = documents(&example)?.remove(0);
+                let service = render(&cluster, "knative/events")?.remove(0);
+                let subscriber = &trigger["spec"]["subscriber"];
+                ensure!(
+                    subscriber["ref"]["name"] == service["metadata"]["name"],
+                    "{trigger:#}"
+                );
+                let env = &pod(&service).context("a pod")?["containers"][0]["env"];
+                ensure!(
+                    subscriber["audience"] == named(env, "HOOKRUN_OIDC_AUDIENCE")["value"],
+                    "{trigger:#}"
+                );
+                // Eventing's name for the account of a Trigger.
+                let account = format!(
+                    "system:serviceaccount:{}:{}-oidc-eventing.knative.dev-trigger",
+                    trigger["metadata"]["namespace"]
+                        .as_str()
+                        .unwrap_or_default(),
+                    name(&trigger)
+                );
+                ensure!(
+                    named(env, "HOOKRUN_OIDC_SUBJECTS")["value"] == *account,
+                    "{env:#}"
+                );
+                Ok(())
+            },
+        ),
+        case(
             "manifests::manifests_bind_the_role_to_the_account_that_the_service_uses",
             async |cluster| {
                 let service = render(&cluster, "knative")?;
@@ -158,7 +285,22 @@ pub fn cases() -> Vec<Case> {
         case(
             "manifests::manifests_of_the_domain_point_at_the_service",
             async |cluster| {
-                let mapping = render(&cluster, "kourier")?.remove(0);
+                let objects = render(&cluster, "kourier")?;
+                let of = |kind: &str| {
+                    objects
+                        .iter()
+                        .find(|object| object["kind"] == kind)
+                        .with_context(|| format!("a {kind}"))
+                };
+                let mapping = of("DomainMapping")?;
+                // Without the claim Knative does not let the namespace have the name.
+                let claim = of("ClusterDomainClaim")?;
+                ensure!(name(claim) == name(mapping), "{claim:#}");
+                ensure!(
+                    claim["spec"]["namespace"] == mapping["metadata"]["namespace"]
+                        && claim["metadata"]["namespace"].is_null(),
+                    "{claim:#}"
+                );
                 let service = render(&cluster, "knative")?;
                 let service = service
                     .iter()
@@ -275,15 +417,30 @@ fn pod(object: &Value) -> Option<&Value> {
     Some(&template["spec"])
 }
 
-/// What `kubectl kustomize` makes of a folder.
+/// Both Services of the flow function.
+fn services(cluster: &Cluster) -> Result<Vec<Value>> {
+    let mut services = render(cluster, "knative")?;
+    services.extend(render(cluster, "knative/events")?);
+    services.retain(|object| object["kind"] == "Service");
+    ensure!(services.len() == 2, "{} Services", services.len());
+    Ok(services)
+}
+
+/// What `kubectl kustomize` makes of a folder of the repository.
 fn render(cluster: &Cluster, folder: &str) -> Result<Vec<Value>> {
+    render_folder(cluster, &repository().join(folder))
+}
+
+/// What `kubectl kustomize` makes of a folder.
+fn render_folder(cluster: &Cluster, folder: &Path) -> Result<Vec<Value>> {
     let output = Command::new(cluster.programs().path("kubectl"))
         .arg("kustomize")
-        .arg(repository().join(folder))
+        .arg(folder)
         .output()?;
     ensure!(
         output.status.success(),
-        "{folder}: {}",
+        "{}: {}",
+        folder.display(),
         String::from_utf8_lossy(&output.stderr)
     );
     documents(&String::from_utf8(output.stdout)?)
@@ -291,6 +448,20 @@ fn render(cluster: &Cluster, folder: &str) -> Result<Vec<Value>> {
 
 fn documents(yaml: &str) -> Result<Vec<Value>> {
     Ok(serde_saphyr::from_multiple(yaml)?)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            fs::create_dir(&target)?;
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 /// All manifests.
