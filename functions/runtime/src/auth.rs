@@ -13,7 +13,7 @@ use http::request::Parts;
 
 use crate::problem::{self, Problem};
 use crate::router::{BoxFuture, Guard};
-use crate::{Response, event, response};
+use crate::{Response, event, response, telemetry};
 
 mod basic;
 mod header;
@@ -129,15 +129,25 @@ pub enum Error {
     NoKeys,
 }
 
-/// Who let a request through; found in its extensions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Caller {
+/// As whom a request is let in; the field `caller` of its span.
+#[derive(Debug, PartialEq, Eq)]
+enum Caller {
     /// By name and password.
     Basic,
     /// By a token, for this subject.
     Subject(String),
     /// By a flag that asks for nothing.
     Anyone,
+}
+
+impl std::fmt::Display for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Basic => f.write_str("basic"),
+            Self::Subject(subject) => f.write_str(subject),
+            Self::Anyone => f.write_str("anyone"),
+        }
+    }
 }
 
 /// How CloudEvents are let in, beside HTTP Basic.
@@ -292,7 +302,7 @@ impl Guard for Gate {
         Box::pin(async move {
             match self.caller(parts).await {
                 Ok(caller) => {
-                    parts.extensions.insert(caller);
+                    telemetry::record("caller", &caller.to_string());
                     Ok(())
                 }
                 Err(refusal) => Err(self.refuse(parts, &refusal)),

@@ -88,7 +88,8 @@ pub struct Event {
     pub cloud_event: Option<Attributes>,
 }
 
-/// The context attributes of a CloudEvent, in a fixed order.
+/// The context attributes of a CloudEvent, in a fixed order: what a function may know of an event beside its identity
+/// and its data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// `source`

@@ -129,11 +129,6 @@ impl Metrics {
         })
     }
 
-    /// Where a function registers counters of its own. Their labels must be bounded, too.
-    pub fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
     /// Counts an event. Both labels are constants of the program.
     pub fn event(&self, format: &'static str, outcome: &'static str) {
         self.events.with_label_values(&[format, outcome]).inc();

@@ -77,8 +77,6 @@ pub struct Problem {
     pub detail: String,
     /// After how many seconds another try makes sense.
     pub retry_after: Option<u32>,
-    /// Further members, such as a list of places.
-    pub members: Map<String, Value>,
 }
 
 impl Problem {
@@ -88,7 +86,6 @@ impl Problem {
             kind,
             detail: detail.into(),
             retry_after: None,
-            members: Map::new(),
         }
     }
 
@@ -99,13 +96,6 @@ impl Problem {
         self
     }
 
-    /// Adds a member. The five of the standard cannot be replaced.
-    #[must_use]
-    pub fn member(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(name.to_owned(), value.into());
-        self
-    }
-
     /// The JSON document, with the members in fixed order.
     pub fn to_json(&self) -> Value {
         let mut document = Map::new();
@@ -113,11 +103,6 @@ impl Problem {
         document.insert("title".into(), self.kind.title.into());
         document.insert("status".into(), self.kind.status.as_u16().into());
         document.insert("detail".into(), self.detail.as_str().into());
-        for (name, value) in &self.members {
-            document
-                .entry(name.as_str())
-                .or_insert_with(|| value.clone());
-        }
         Value::Object(document)
     }
 
@@ -160,16 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn members_never_replace_those_of_the_standard() {
-        let problem = Problem::new(BUSY, "later")
-            .retry_after(3)
-            .member("status", 200)
-            .member("limit", 8);
+    fn the_document_has_the_members_of_the_standard() {
+        let problem = Problem::new(BUSY, "later").retry_after(3);
         assert_eq!(
             problem.to_json(),
             serde_json::json!({
                 "type": "https://hookrun.dev/problems/too-many-requests-in-flight",
-                "title": "Too many requests at once", "status": 503, "detail": "later", "limit": 8,
+                "title": "Too many requests at once", "status": 503, "detail": "later",
             })
         );
         assert_eq!(problem.response().headers()["retry-after"], "3");

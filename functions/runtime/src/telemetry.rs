@@ -27,6 +27,7 @@ pub(crate) fn request_span(parts: &Parts, route: &str, incoming: &Incoming) -> S
         http.request.method = %parts.method,
         http.route = route,
         http.response.status_code = Empty,
+        caller = Empty,
         event.id = Empty,
         event.type = Empty,
         format = Empty,
@@ -66,7 +67,7 @@ pub fn identify(event: &Event) {
     }
 }
 
-/// Fills one of the declared fields of the current span: `event.id`, `format`, `flow`, `namespace`, `run`, `outcome`.
+/// Fills one of the declared fields of the current span: `caller`, `event.id`, `format`, `flow`, `namespace`, `run`, `outcome`.
 pub fn record(field: &'static str, value: &str) {
     Span::current().record(field, value);
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use runtime::auth::{AuthOptions, Caller, Gate};
+use runtime::auth::{AuthOptions, Gate};
 use runtime::{Body, Router, response};
 
 use crate::support::{Server, limits, status};
@@ -26,9 +26,8 @@ fn router() -> Router {
             )
         });
     let closed = Router::new()
-        .get("/closed", |call| async move {
-            let caller = call.parts.extensions.get::<Caller>().cloned();
-            response::text(StatusCode::OK, format!("{caller:?}"))
+        .get("/closed", |_| async {
+            response::text(StatusCode::OK, "welcome")
         })
         .guarded(gate());
     open.merge(closed)
@@ -129,7 +128,7 @@ async fn health_needs_no_credentials_and_the_rest_does() {
         server
             .ask(&with("basic YWRtaW46c2VjcmV0"))
             .await
-            .ends_with("Some(Basic)")
+            .ends_with("welcome")
     );
 }
 

@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message as _;
+use runtime::auth::AuthOptions;
 use runtime::metrics::{Metrics, PushOptions};
 use runtime::telemetry::{self, TelemetryOptions};
 use runtime::{Router, response};
@@ -110,6 +111,9 @@ async fn a_collector_that_hangs_does_not_hold_up_the_end() {
 struct Program {
     #[command(flatten)]
     telemetry: TelemetryOptions,
+
+    #[command(flatten)]
+    auth: AuthOptions,
 }
 
 /// Sets up telemetry, which a process can do once.
@@ -121,7 +125,12 @@ async fn traced() {
     }
     let (collector, received) = collector().await;
     let endpoint = format!("http://{}", collector.address);
-    let program = <Program as clap::Parser>::parse_from(["program", "--otlp-endpoint", &endpoint]);
+    let program = <Program as clap::Parser>::parse_from([
+        "program",
+        "--otlp-endpoint",
+        &endpoint,
+        "--cluster-local",
+    ]);
     let guard = telemetry::init(&program.telemetry, "test").unwrap();
     let router = Router::new().post("/event/{key}", |mut call| async move {
         let payload = call.read().await.unwrap();
@@ -135,7 +144,8 @@ async fn traced() {
         tracing::info!("inside");
         response::text(StatusCode::OK, telemetry::current_traceparent().unwrap())
     });
-    let router = router.get("/panic", |_| async {
+    let gate = program.auth.gate(None).unwrap();
+    let router = router.guarded(Arc::new(gate)).get("/panic", |_| async {
         let secret = "sesame";
         panic!("{secret}")
     });
@@ -205,6 +215,7 @@ async fn traced() {
         "{:?}",
         span.attributes
     );
+    assert!(attribute("caller").contains("anyone"));
     assert!(attribute("run").contains("some-run"));
     assert!(attribute("http.response.status_code").contains("200"));
 }
