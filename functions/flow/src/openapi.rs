@@ -27,7 +27,7 @@ pub fn document() -> Value {
             "/": {"get": {
                 "summary": "Liveness",
                 "description": "Answers OK. Probes that send no credentials use /healthz and /readyz.",
-                "responses": with(json!({"200": text("OK")}), &[BAD_PATH, UNAUTHORIZED, HEAD, DEFECT, LATER]),
+                "responses": with(json!({"200": text("OK")}), &[BAD_PATH, UNAUTHORIZED, FOREIGN, HEAD, DEFECT, LATER]),
             }},
             "/flow": {"post": {
                 "summary": "Run a flow",
@@ -49,7 +49,7 @@ pub fn document() -> Value {
                 "parameters": [path("flow-key", "Key of the flow in the flow store.")],
                 "responses": with(json!({
                     "200": {"description": "The flow.", "content": {"application/json": {"schema": flow}}},
-                }), &[BAD_DOCUMENT, UNAUTHORIZED, UNKNOWN, TWICE, HEAD, STORE, GATEWAY, LATER, GATEWAY_TIME]),
+                }), &[BAD_DOCUMENT, UNAUTHORIZED, FOREIGN, UNKNOWN, TWICE, HEAD, STORE, GATEWAY, LATER, GATEWAY_TIME]),
             }},
             "/flow/name/{flow-name}/ns/{namespace}": {"post": {
                 "summary": "Run what the cluster stores of a flow",
@@ -60,7 +60,7 @@ pub fn document() -> Value {
             "/metrics": {"get": {
                 "summary": "Metrics",
                 "description": "Prometheus text format.",
-                "responses": with(json!({"200": text("The metrics.")}), &[BAD_PATH, UNAUTHORIZED, HEAD, DEFECT, LATER]),
+                "responses": with(json!({"200": text("The metrics.")}), &[BAD_PATH, UNAUTHORIZED, FOREIGN, HEAD, DEFECT, LATER]),
             }},
         },
         "components": {
@@ -78,9 +78,13 @@ const BAD_DOCUMENT: Answer = (
 );
 const BAD_PATH: Answer = ("400", "The path or the event is not valid.");
 const UNAUTHORIZED: Answer = ("401", "Missing or wrong credentials.");
+const FOREIGN: Answer = (
+    "403",
+    "A page of another origin, or a name that is not local, is behind the request.",
+);
 const FORBIDDEN: Answer = (
     "403",
-    "The namespace, or a privileged step in it, is not allowed, or the function lacks a right.",
+    "The namespace, or a privileged step in it, is not allowed, or the function lacks a right; or a page of another origin is behind the request.",
 );
 const UNKNOWN: Answer = ("404", "There is no such flow.");
 const SLOW: Answer = ("408", "The body did not come in time.");
@@ -256,7 +260,7 @@ mod tests {
     /// What the cluster may fail with.
     fn faults() -> Vec<Error> {
         use cluster::Kind::{
-            Conflict, Forbidden, NotFound, Refused, TooLarge, Unauthorized, Unavailable,
+            Blocked, Conflict, Forbidden, NotFound, Refused, TooLarge, Unauthorized, Unavailable,
         };
         [
             Refused,
@@ -266,23 +270,23 @@ mod tests {
             TooLarge,
             Unauthorized,
             Unavailable,
+            Blocked,
         ]
-        .into_iter()
-        .map(|kind| {
-            Error::Cluster(cluster::Fault {
-                kind,
-                doing: String::new(),
-                message: String::new(),
-                retry_after: None,
-            })
-        })
-        .collect()
+        .map(|kind| Error::Cluster(fault(kind)))
+        .into()
     }
 
-    fn wrong_document() -> Error {
-        Error::Document(
-            flows::parse(flows::Format::Artisan, b"{}", &flows::Lowering::default()).unwrap_err(),
-        )
+    fn fault(kind: cluster::Kind) -> cluster::Fault {
+        cluster::Fault {
+            kind,
+            doing: String::new(),
+            message: String::new(),
+            retry_after: None,
+        }
+    }
+
+    fn problems() -> flows::Problems {
+        flows::parse(flows::Format::Artisan, b"{}", &flows::Lowering::default()).unwrap_err()
     }
 
     fn policy_errors() -> Vec<Error> {
@@ -299,18 +303,22 @@ mod tests {
     fn every_status_that_a_route_can_give_is_in_the_document() {
         let name = || Error::NamespaceName(String::new());
         let stores = || store_errors().into_iter().map(Error::Store);
-        let mut posted = vec![wrong_document(), Error::NoNamespace];
+        let mut posted = vec![Error::Document(problems()), Error::NoNamespace];
         posted.extend(policy_errors().into_iter().chain(faults()));
         let mut keyed = vec![
-            wrong_document(),
+            Error::Document(problems()),
             name(),
             Error::PayloadTooLarge { size: 0, limit: 0 },
         ];
         keyed.extend(policy_errors().into_iter().chain(faults()).chain(stores()));
         keyed.extend(store_errors().into_iter().map(Error::Payload));
-        let mut named = vec![name()];
+        let mut named = vec![
+            name(),
+            Error::Stored(problems()),
+            Error::Unknown(fault(cluster::Kind::NotFound)),
+        ];
         named.extend(policy_errors().into_iter().chain(faults()));
-        let mut read = vec![wrong_document()];
+        let mut read = vec![Error::Document(problems())];
         read.extend(stores());
 
         let document = document();
