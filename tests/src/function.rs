@@ -305,26 +305,22 @@ impl Function {
     }
 
     /// A request with credentials.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.anonymous(method, path)
             .basic_auth(USER, Some(PASSWORD))
     }
 
     /// A request without credentials.
-    #[must_use]
     pub fn anonymous(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url()))
     }
 
     /// A `POST` with credentials.
-    #[must_use]
     pub fn post(&self, path: &str) -> reqwest::RequestBuilder {
         self.request(Method::POST, path)
     }
 
     /// A `GET` with credentials.
-    #[must_use]
     pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
         self.request(Method::GET, path)
     }

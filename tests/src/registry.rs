@@ -60,7 +60,10 @@ impl Registry {
 
 fn blob(content: &Value) -> (Bytes, String) {
     let bytes = Bytes::from(content.to_string());
-    let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     (bytes, format!("sha256:{hex}"))
 }
 
@@ -69,8 +72,14 @@ fn answer(found: Option<(&'static str, Bytes)>) -> Response<Body> {
         Some(found) => (StatusCode::OK, found),
         None => (StatusCode::NOT_FOUND, ("application/json", Bytes::new())),
     };
-    let mut response = Response::new(Full::new(bytes).map_err(|never| match never {}).boxed_unsync());
+    let mut response = Response::new(
+        Full::new(bytes)
+            .map_err(|never| match never {})
+            .boxed_unsync(),
+    );
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));
     response
 }

@@ -138,7 +138,7 @@ pub fn cases() -> Vec<Case> {
             async |cluster| {
                 let scene = Scene::new(&cluster).await?;
                 let registry = Registry::start().await?;
-            let folder = tempfile::tempdir()?;
+                let folder = tempfile::tempdir()?;
                 let kubeconfig = cluster
                     .folder()
                     .join("admin.kubeconfig")
@@ -146,8 +146,8 @@ pub fn cases() -> Vec<Case> {
                     .to_string();
                 for (name, status, code) in [("good", "True", 0), ("bad", "False", 1)] {
                     let mut flow = scene.plain_flow(name);
-                flow["steps"][0]["runtime"] = registry.image().into();
-                let file = folder.path().join(format!("{name}.json"));
+                    flow["steps"][0]["runtime"] = registry.image().into();
+                    let file = folder.path().join(format!("{name}.json"));
                     std::fs::write(&file, flow.to_string())?;
                     let mut command = Command::new(executable());
                     command
