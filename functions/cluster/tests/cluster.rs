@@ -2,6 +2,12 @@
 //!
 //! The real API server says the same in package `system-tests`; here every branch is reached, and no time passes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests end loudly, too"
+)]
+
 use std::{
     collections::VecDeque,
     convert::Infallible,

@@ -26,7 +26,6 @@ pub(crate) struct Cli {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "made once, by the parser")]
 pub(crate) enum Command {
     /// Serve the flow function: the Artisan endpoints.
     ///
