@@ -50,6 +50,7 @@ impl Door {
     }
 }
 
+#[derive(Clone)]
 struct Call {
     method: Method,
     path: String,
@@ -170,6 +171,26 @@ impl Recipe {
         Self {
             calls: Arc::new(calls),
             run: run.name.to_string(),
+        }
+    }
+
+    /// The same after the reads that a run by name needs: the bare client then knows no more than the function does.
+    pub(crate) fn reading(&self, namespace: &str, name: &str) -> Self {
+        let read = |plural: &str, name: Label| Call {
+            method: Method::GET,
+            path: format!("/apis/{TEKTON}/v1/namespaces/{namespace}/{plural}/{name}"),
+            content_type: JSON,
+            body: String::new(),
+            tells_uid: false,
+        };
+        let mut calls = vec![
+            read("pipelines", flows::stored::pipeline_name(name)),
+            read("tasks", flows::stored::task_name(name)),
+        ];
+        calls.extend(self.calls.iter().cloned());
+        Self {
+            calls: Arc::new(calls),
+            run: self.run.clone(),
         }
     }
 
