@@ -228,7 +228,7 @@ async fn ten_thousand_idle_connections_are_borne_and_cut_off(cluster: Arc<Cluste
                 try_join_all(
                     connections
                         .into_iter()
-                        .map(async |mut stream| rest(&mut stream).await),
+                        .map(|mut stream| async move { rest(&mut stream).await }),
                 )
                 .await?,
             ),
