@@ -24,13 +24,13 @@ use crate::{
 };
 
 /// `HOOKRUN_API_TIMEOUT` of the function: what one request may take.
-const ATTEMPT: Duration = Duration::from_millis(700);
+const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// `HOOKRUN_API_DEADLINE` of the function: what all requests of an event may take.
-const DEADLINE: Duration = Duration::from_secs(4);
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What a busy machine may add to the deadline.
-const SLACK: Duration = Duration::from_secs(3);
+const SLACK: Duration = Duration::from_secs(5);
 
 /// The cases.
 #[must_use]
@@ -45,7 +45,8 @@ pub fn cases() -> Vec<Case> {
         a_slow_api_server_is_slow_and_nothing_else,
     ]
     .into_iter()
-    .map(|case| case.within(Duration::from_secs(300)))
+    // Alone: clocks this short would otherwise measure the other cases.
+    .map(|case| case.within(Duration::from_secs(420)).alone())
     .collect()
 }
 
