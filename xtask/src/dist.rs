@@ -11,7 +11,10 @@ pub(crate) fn run() -> Result<PathBuf> {
     let built = build("hookrun")?;
     let shipped = repository().join("target/dist/hookrun");
     fs::create_dir_all(repository().join("target/dist"))?;
-    let size = fs::copy(&built, &shipped)?;
+    // The one that is there may be running: it is replaced, not written over.
+    let fresh = shipped.with_extension("new");
+    let size = fs::copy(&built, &fresh)?;
+    fs::rename(&fresh, &shipped)?;
     println!("target/dist/hookrun: {:.1} MB, static", size as f64 / 1e6);
     Ok(shipped)
 }
