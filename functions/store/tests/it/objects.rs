@@ -96,7 +96,7 @@ async fn bucket(answer: Answer, endpoint: Option<&str>) -> (Error, usize) {
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into_iter()
     .collect();
-    let limit = format!("{:?}", IMPATIENCE * 4);
+    let limit = format!("{}ms", (IMPATIENCE * 4).as_millis());
     let arguments = [
         "--flow-store",
         "s3://bucket/flows",
