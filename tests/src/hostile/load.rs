@@ -131,10 +131,10 @@ async fn bodies_beyond_the_byte_budget_are_refused_and_memory_is_given_back(
         memory.push(target.memory()? / MIB);
     }
     ensure!(refused > 0, "the budget was never used up");
-    // The allocator keeps some of what was used; that has to come to an end, within the budget.
-    let (middle, last) = (memory[ROUNDS / 2], memory[ROUNDS - 1]);
+    // How much the allocator keeps depends on how many bodies met in memory. All rounds together bring fifteen times the
+    // budget, so whatever is not given back shows here.
     ensure!(
-        last <= middle + 16 && last < 128,
+        memory.iter().all(|resident| *resident < 128),
         "resident MiB after each round: {memory:?}"
     );
     target.is_well("after").await
