@@ -8,7 +8,7 @@
 use flows::tekton::Object;
 use futures_util::future::try_join_all;
 use http::{Request, header::CONTENT_TYPE};
-use kube::core::params::{DeleteParams, GetParams, Preconditions};
+use kube::core::params::{GetParams, Preconditions};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -50,7 +50,7 @@ struct AppliedMetadata {
 }
 
 impl Cluster {
-    /// Makes the flow's objects what is given, in their order, and removes the Secrets that the flow has no more.
+    /// Makes the flow's objects what is given, and removes the Secrets that the flow has no more.
     ///
     /// `absent` names the Secrets that the flow could have and has not. They are looked for only where a Task or Pipeline
     /// was ever changed: a flow that never was cannot have had them.
@@ -96,21 +96,11 @@ impl Cluster {
         if managers.is_empty() || !managers.iter().all(ours) {
             return Ok(());
         }
-        let parameters = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: Some(metadata.uid),
-                resource_version: Some(metadata.resource_version),
-            }),
-            ..DeleteParams::background()
+        let as_read = Preconditions {
+            uid: Some(metadata.uid),
+            resource_version: Some(metadata.resource_version),
         };
-        let deleted: Result<serde::de::IgnoredAny, Fault> = self
-            .send(&doing, || secrets.delete(name, &parameters))
-            .await;
-        match deleted {
-            // Somebody was faster, in one way or the other.
-            Err(fault) if !matches!(fault.kind, Kind::NotFound | Kind::Conflict) => Err(fault),
-            _ => Ok(()),
-        }
+        self.delete(&secrets, name, &doing, as_read).await
     }
 
     /// Makes the object what is given, creating it if needed. Fields that an earlier version of the flow set and this

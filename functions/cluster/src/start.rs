@@ -87,6 +87,14 @@ impl Existing {
         self.spec.status.as_deref() == Some(PENDING)
     }
 
+    /// What must still be true of the object when it is deleted.
+    fn as_read(&self) -> Preconditions {
+        Preconditions {
+            uid: Some(self.metadata.uid.clone()),
+            resource_version: Some(self.metadata.resource_version.clone()),
+        }
+    }
+
     fn annotation(&self, name: &str) -> &str {
         self.metadata
             .annotations
@@ -294,7 +302,8 @@ impl Cluster {
             // It belongs to an earlier run of this name, or to whoever replaced ours.
             match self.run(run.namespace.as_ref(), run.name.as_ref()).await? {
                 Some(current) if current.metadata.uid == uid => {
-                    self.delete(&request, name, &doing, &existing).await?;
+                    self.delete(&request, name, &doing, existing.as_read())
+                        .await?;
                 }
                 _ => return Ok(Step::LookAgain),
             }
@@ -312,24 +321,21 @@ impl Cluster {
             &runs(run.namespace.as_ref()),
             run.name.as_ref(),
             &doing,
-            existing,
+            existing.as_read(),
         )
         .await
     }
 
     /// Deletes exactly the object that was read; that it is gone or has changed meanwhile is no error.
-    async fn delete(
+    pub(crate) async fn delete(
         &self,
         request: &Request,
         name: &str,
         doing: &str,
-        existing: &Existing,
+        as_read: Preconditions,
     ) -> Result<(), Fault> {
         let parameters = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: Some(existing.metadata.uid.clone()),
-                resource_version: Some(existing.metadata.resource_version.clone()),
-            }),
+            preconditions: Some(as_read),
             ..DeleteParams::background()
         };
         let deleted: Result<serde::de::IgnoredAny, Fault> =
