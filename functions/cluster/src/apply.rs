@@ -100,7 +100,7 @@ impl Cluster {
             uid: Some(metadata.uid),
             resource_version: Some(metadata.resource_version),
         };
-        self.delete(&secrets, name, &doing, as_read).await
+        self.delete(&secrets, name, &doing, as_read).await.map(drop)
     }
 
     /// Makes the object what is given, creating it if needed. Fields that an earlier version of the flow set and this

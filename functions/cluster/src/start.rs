@@ -164,8 +164,8 @@ impl Cluster {
                                 "another delivery of the same event is starting it",
                             ));
                         }
-                        self.delete_run(run, &existing).await?;
-                        replaced = true;
+                        // Tekton writes to a pending run, too: one that changed in this moment is looked at again.
+                        replaced = self.delete_run(run, &existing).await?;
                         continue;
                     }
                     existing.metadata.uid
@@ -315,7 +315,7 @@ impl Cluster {
     }
 
     /// Deletes a pending run that will not be started; what it owns goes with it.
-    async fn delete_run(&self, run: &Run, existing: &Existing) -> Result<(), Fault> {
+    async fn delete_run(&self, run: &Run, existing: &Existing) -> Result<bool, Fault> {
         let doing = format!("replacing PipelineRun {}", run.name);
         self.delete(
             &runs(run.namespace.as_ref()),
@@ -326,14 +326,14 @@ impl Cluster {
         .await
     }
 
-    /// Deletes exactly the object that was read; that it is gone or has changed meanwhile is no error.
+    /// Deletes exactly the object that was read; whether it did. That it is gone or has changed meanwhile is no error.
     pub(crate) async fn delete(
         &self,
         request: &Request,
         name: &str,
         doing: &str,
         as_read: Preconditions,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let parameters = DeleteParams {
             preconditions: Some(as_read),
             ..DeleteParams::background()
@@ -341,8 +341,8 @@ impl Cluster {
         let deleted: Result<serde::de::IgnoredAny, Fault> =
             self.send(doing, || request.delete(name, &parameters)).await;
         match deleted {
-            Ok(_) => Ok(()),
-            Err(fault) if matches!(fault.kind, Kind::NotFound | Kind::Conflict) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(fault) if matches!(fault.kind, Kind::NotFound | Kind::Conflict) => Ok(false),
             Err(fault) => Err(fault),
         }
     }

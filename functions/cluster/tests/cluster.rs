@@ -228,6 +228,30 @@ async fn a_pending_run_of_an_edited_flow_is_made_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pending_run_that_changes_while_it_is_replaced_is_looked_at_again() {
+    let older = || {
+        ok(object(
+            "u1",
+            EVENT,
+            "sha256:older",
+            json!("PipelineRunPending"),
+        ))
+    };
+    let outcome = start([
+        (CREATE_RUN, refusal(409, "exists")),
+        (one("GET"), older()),
+        (one("DELETE"), refusal(409, "the object has been modified")),
+        (CREATE_RUN, refusal(409, "exists")),
+        (one("GET"), older()),
+        (one("DELETE"), ok(json!({}))),
+        (CREATE_RUN, ok(pending("u2"))),
+        (CREATE_COPY, ok(json!({}))),
+        (one("PATCH"), ok(json!({}))),
+    ]);
+    assert_eq!(outcome.await.unwrap(), Outcome::Created);
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_is_overtaken_leaves_the_run_to_the_other() {
     let outcome = start([
         (CREATE_RUN, ok(pending("u1"))),
