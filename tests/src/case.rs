@@ -5,7 +5,7 @@
 use std::{pin::Pin, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Result, anyhow};
-use control_plane::{Cluster, Options, Programs};
+use control_plane::{Cluster, Options, Programs, Tier};
 use libtest_mimic::{Arguments, Trial};
 use tokio::{runtime::Handle, sync::RwLock};
 
@@ -126,7 +126,7 @@ pub fn run(cases: Vec<Case>) -> ExitCode {
 
 /// Builds what the cases run, and starts what they run against.
 async fn prepare() -> Result<Cluster> {
-    let programs = Programs::build(&[])?;
+    let programs = Programs::for_tier(Tier::ControlPlane)?;
     let build = tokio::task::spawn_blocking(function::build);
     let cluster = Cluster::start(&programs, Options::Whole).await?;
     build.await??;

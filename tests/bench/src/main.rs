@@ -22,7 +22,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use control_plane::{Cluster, Options, Programs};
+use control_plane::{Cluster, Options, Programs, Tier};
 
 use table::Table;
 
@@ -115,7 +115,7 @@ async fn run(arguments: &Arguments) -> Result<Table> {
     if arguments.only == [Part::Conversion] {
         return Ok(table);
     }
-    let programs = Programs::build(&[])?;
+    let programs = Programs::for_tier(Tier::ControlPlane)?;
     // Tekton's admission is in the way of every write, its controller would only take the processors away.
     let cluster = Cluster::start(&programs, Options::AdmissionOnly).await?;
     if arguments.wants(Part::Process) {

@@ -2,8 +2,8 @@
 
 use std::{
     fs,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
-    process::Command,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -18,7 +18,15 @@ use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{Process, Programs, eventually, pki::Pki, ports, programs::target, tekton, until};
+use crate::{
+    Programs,
+    daemon::{Arguments, Daemon},
+    eventually, node,
+    pki::Pki,
+    ports,
+    programs::target,
+    sandbox, tekton, until,
+};
 
 /// What a cluster of tests consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +40,7 @@ pub enum Options {
 /// A running control plane. It ends when this value is dropped, or with the process.
 pub struct Cluster {
     /// In the order in which they end: without etcd, the API server would linger for minutes.
-    processes: Vec<Process>,
+    daemons: Vec<Daemon>,
     admin: Client,
     url: String,
     ca: String,
@@ -45,13 +53,15 @@ pub struct Cluster {
 }
 
 /// The folder of one cluster, locked for as long as we live, so that a later start knows which ones are left over.
-struct Folder {
-    files: TempDir,
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Whether it vanishes when this value is dropped.
+    temporary: Option<TempDir>,
     _lock: fs::File,
 }
 
 impl Folder {
-    fn new() -> Result<Self> {
+    fn temporary() -> Result<Self> {
         let all = target().join("run");
         fs::create_dir_all(&all)?;
         for entry in fs::read_dir(&all)?.flatten() {
@@ -64,18 +74,33 @@ impl Folder {
         let files = tempfile::Builder::new()
             .prefix("cluster-")
             .tempdir_in(all)?;
-        let lock = fs::File::create(files.path().join("lock"))?;
-        lock.lock()?;
-        Ok(Self { files, _lock: lock })
+        let mut folder = Self::standing(files.path())?;
+        folder.temporary = Some(files);
+        Ok(folder)
     }
 
-    fn path(&self) -> &Path {
-        self.files.path()
+    /// A folder that stays.
+    pub(crate) fn standing(path: &Path) -> Result<Self> {
+        fs::create_dir_all(path)?;
+        let lock = fs::File::create(path.join("lock"))?;
+        lock.lock()?;
+        Ok(Self {
+            path: path.to_owned(),
+            temporary: None,
+            _lock: lock,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
 /// How long a part may take to start; a busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The kubeconfig of somebody who may do everything, in the folder of a cluster.
+pub(crate) const ADMIN: &str = "admin.kubeconfig";
 
 /// The issuer of service account tokens, as clusters usually name it.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -101,17 +126,26 @@ impl Cluster {
     }
 
     async fn start_once(programs: &Programs, options: Options) -> Result<Self> {
+        Self::start_in(programs, options, Layout::loopback()?, Folder::temporary()?).await
+    }
+
+    /// Starts a cluster with all its files in a folder.
+    pub(crate) async fn start_in(
+        programs: &Programs,
+        options: Options,
+        layout: Layout,
+        mut folder: Folder,
+    ) -> Result<Self> {
         let began = Instant::now();
-        let mut folder = Folder::new()?;
-        let mut processes = Vec::new();
-        let started = bring_up(programs, options, folder.path(), &mut processes).await;
+        let mut daemons = Vec::new();
+        let started = bring_up(programs, options, layout, folder.path(), &mut daemons).await;
         // They end in the opposite order.
-        processes.reverse();
-        let (admin, url, issuer) = match started {
+        daemons.reverse();
+        let Started { admin, url, pki } = match started {
             Ok(started) => started,
             Err(error) => {
-                let told = tell_dead(&mut processes);
-                drop(processes);
+                let told = tell_dead(&mut daemons);
+                drop(daemons);
                 keep(&mut folder);
                 let place = folder.path().join("logs");
                 return Err(error).context(format!(
@@ -121,11 +155,11 @@ impl Cluster {
             }
         };
         Ok(Self {
-            processes,
+            daemons,
             admin,
             url,
-            ca: issuer.ca_pem(),
-            issuer,
+            ca: pki.ca_pem(),
+            issuer: pki,
             programs: programs.clone(),
             ready_after: began.elapsed(),
             keep: AtomicBool::new(false),
@@ -199,14 +233,46 @@ impl Cluster {
 
     /// Which of its programs have ended, with the last lines of their logs; empty while all is well.
     pub fn ailments(&mut self) -> String {
-        tell_dead(&mut self.processes)
+        tell_dead(&mut self.daemons)
+    }
+
+    /// Makes this machine, or the sandbox that we are in, a node of the cluster.
+    pub(crate) async fn add_node(&mut self) -> Result<()> {
+        let mut daemons = Vec::new();
+        let started = node::start(
+            &self.admin,
+            &self.programs,
+            self.folder.path(),
+            &mut daemons,
+        )
+        .await;
+        // They end before the control plane does, the last one first.
+        daemons.reverse();
+        self.daemons.splice(0..0, daemons);
+        started
+    }
+
+    /// The processes that are ours to wait for.
+    pub(crate) fn process_ids(&self) -> Vec<u32> {
+        self.daemons.iter().flat_map(Daemon::ids).collect()
+    }
+
+    /// Starts those again that have ended, as a node's own supervisor would; tells which.
+    pub(crate) fn revive(&mut self) -> Result<Vec<&'static str>> {
+        let mut revived = Vec::new();
+        for daemon in &mut self.daemons {
+            if daemon.revive()? {
+                revived.push(daemon.name());
+            }
+        }
+        Ok(revived)
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        while !self.processes.is_empty() {
-            self.processes.remove(0);
+        while !self.daemons.is_empty() {
+            self.daemons.remove(0);
         }
         if self.keep.load(Ordering::Relaxed) {
             keep(&mut self.folder);
@@ -217,12 +283,15 @@ impl Drop for Cluster {
 /// Leaves the logs, not the database.
 fn keep(folder: &mut Folder) {
     fs::remove_dir_all(folder.path().join("etcd")).ok();
-    folder.files.disable_cleanup(true);
+    if let Some(files) = &mut folder.temporary {
+        files.disable_cleanup(true);
+    }
 }
 
-fn tell_dead(processes: &mut [Process]) -> String {
+fn tell_dead(daemons: &mut [Daemon]) -> String {
     let mut told = String::new();
-    for process in processes {
+    for daemon in daemons {
+        let process = daemon.process();
         if let Ok(Some(status)) = process.ended() {
             told += &format!(
                 "\n{} ended ({status}):\n{}",
@@ -234,45 +303,100 @@ fn tell_dead(processes: &mut [Process]) -> String {
     told
 }
 
-/// Starts everything, each part as early as it can; whatever was started is in `processes`, even after an error.
+/// Where the servers of a cluster listen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    /// The API server's address for everybody.
+    pub(crate) address: IpAddr,
+    /// What it listens on.
+    pub(crate) bind: IpAddr,
+    /// Ports of etcd for clients and peers, of the API server, of Tekton's webhook.
+    pub(crate) ports: [u16; 4],
+    /// Whether there is a node, so that pods run and Services lead to them.
+    pub(crate) node: bool,
+}
+
+impl Layout {
+    /// On loopback, on ports that are free: any number of clusters side by side, without root.
+    pub(crate) fn loopback() -> Result<Self> {
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Ok(Self {
+            address,
+            bind: address,
+            ports: ports::free()?,
+            node: false,
+        })
+    }
+
+    /// In a network namespace, where nobody else is.
+    pub(crate) fn sandbox() -> Self {
+        Self {
+            address: sandbox::NODE,
+            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            ports: [2379, 2380, 6443, 9443],
+            node: true,
+        }
+    }
+}
+
+/// What of a cluster is known once it is up.
+struct Started {
+    admin: Client,
+    url: String,
+    pki: Pki,
+}
+
+/// Starts everything, each part as early as it can; whatever was started is in `daemons`, even after an error.
 async fn bring_up(
     programs: &Programs,
     options: Options,
+    layout: Layout,
     folder: &Path,
-    processes: &mut Vec<Process>,
-) -> Result<(Client, String, Pki)> {
+    daemons: &mut Vec<Daemon>,
+) -> Result<Started> {
     let logs = folder.join("logs");
     fs::create_dir_all(&logs)?;
-    let pki = Pki::write(&folder.join("pki"))?;
+    let pki = Pki::write(&folder.join("pki"), layout.address)?;
     let token = Uuid::new_v4().to_string();
     let tokens = folder.join("tokens.csv");
     fs::write(&tokens, format!("{token},admin,admin,\"system:masters\"\n"))?;
 
-    let [etcd_port, peer_port, api_port, webhook_port] = ports::free()?;
-    let url = format!("https://127.0.0.1:{api_port}");
+    let [_, _, api_port, webhook_port] = layout.ports;
+    let url = format!("https://{}:{api_port}", layout.address);
     let admin = kubeconfig(&url, Some(&pki.ca), &token);
-    let admin_file = folder.join("admin.kubeconfig");
+    let admin_file = folder.join(ADMIN);
     fs::write(&admin_file, serde_json::to_vec(&admin)?)?;
     let client = client(admin).await?;
 
-    processes.push(etcd(programs, folder, etcd_port, peer_port)?);
-    processes.push(api_server(
-        programs, &logs, &pki, &tokens, etcd_port, api_port,
+    let start = |name, command| Daemon::start(name, &logs, command);
+    daemons.push(start("etcd", etcd(programs, folder, layout))?);
+    daemons.push(start(
+        "kube-apiserver",
+        api_server(programs, &pki, &tokens, layout),
     )?);
     until("the API server answers", PATIENCE, async || {
-        ensure_alive(processes)?;
+        ensure_alive(daemons)?;
         Ok(text(&client, "/livez/ping").await.is_ok())
     })
     .await?;
 
     // The programs retry until they find what they need, so they may start while it is being created.
     tekton::install(&client, programs, webhook_port).await?;
-    processes.push(tekton::webhook(programs, &admin_file, webhook_port, &logs)?);
+    daemons.push(start(
+        "tekton-webhook",
+        tekton::webhook(programs, &admin_file, webhook_port),
+    )?);
     if options == Options::Whole {
-        processes.push(tekton::controller(programs, &admin_file, &logs)?);
+        daemons.push(start(
+            "tekton-controller",
+            tekton::controller(programs, &admin_file),
+        )?);
     }
     // After Tekton's types: the garbage collector looks for new types only every half minute.
-    processes.push(controller_manager(programs, &logs, &pki, &admin_file)?);
+    daemons.push(start(
+        "kube-controller-manager",
+        controller_manager(programs, &pki, &admin_file, layout),
+    )?);
 
     let admitted = tekton::admits(&client);
     let ready = eventually("the API server is ready", PATIENCE, async || {
@@ -281,8 +405,12 @@ async fn bring_up(
     let (admitted, ready) = tokio::join!(admitted, ready);
     ready?;
     admitted?;
-    ensure_alive(processes)?;
-    Ok((client, url, pki))
+    ensure_alive(daemons)?;
+    Ok(Started {
+        admin: client,
+        url,
+        pki,
+    })
 }
 
 async fn text(client: &Client, path: &str) -> Result<String> {
@@ -291,8 +419,8 @@ async fn text(client: &Client, path: &str) -> Result<String> {
         .await?)
 }
 
-fn ensure_alive(processes: &mut [Process]) -> Result<()> {
-    let told = tell_dead(processes);
+fn ensure_alive(daemons: &mut [Daemon]) -> Result<()> {
+    let told = tell_dead(daemons);
     if told.is_empty() {
         Ok(())
     } else {
@@ -300,80 +428,79 @@ fn ensure_alive(processes: &mut [Process]) -> Result<()> {
     }
 }
 
-fn etcd(programs: &Programs, folder: &Path, port: u16, peer_port: u16) -> Result<Process> {
+fn etcd(programs: &Programs, folder: &Path, layout: Layout) -> Arguments {
+    let [port, peer_port, ..] = layout.ports;
     let client = format!("http://127.0.0.1:{port}");
     let peer = format!("http://127.0.0.1:{peer_port}");
-    let mut command = Command::new(programs.path("etcd"));
-    command
-        .arg("--data-dir")
-        .arg(folder.join("etcd"))
-        .args(["--listen-client-urls", &client])
-        .args(["--advertise-client-urls", &client])
-        .args(["--listen-peer-urls", &peer])
-        .args(["--initial-advertise-peer-urls", &peer])
-        .args(["--initial-cluster", &format!("default={peer}")])
+    Arguments::of(programs.path("etcd"))
+        .path("--data-dir", &folder.join("etcd"))
+        .flag("--listen-client-urls", &client)
+        .flag("--advertise-client-urls", &client)
+        .flag("--listen-peer-urls", &peer)
+        .flag("--initial-advertise-peer-urls", &peer)
+        .flag("--initial-cluster", &format!("default={peer}"))
         // It is alone, so it need not wait long for others before it elects itself.
-        .args(["--heartbeat-interval=20", "--election-timeout=200"])
+        .flag("--heartbeat-interval", "20")
+        .flag("--election-timeout", "200")
         // What it stores is thrown away.
-        .args(["--unsafe-no-fsync", "--log-level=warn"]);
-    Process::start("etcd", command, &folder.join("logs/etcd.log"))
+        .flag("--unsafe-no-fsync", "true")
+        .flag("--log-level", "warn")
 }
 
-fn api_server(
-    programs: &Programs,
-    logs: &Path,
-    pki: &Pki,
-    tokens: &Path,
-    etcd_port: u16,
-    port: u16,
-) -> Result<Process> {
-    let mut command = Command::new(programs.path("kube-apiserver"));
-    command
-        .arg(format!("--etcd-servers=http://127.0.0.1:{etcd_port}"))
-        .arg(format!("--secure-port={port}"))
-        .args(["--bind-address=127.0.0.1", "--external-hostname=localhost"])
-        // No node ever looks for it, and loopback addresses are refused as endpoints. The address is one for examples.
-        .args([
-            "--endpoint-reconciler-type=none",
-            "--advertise-address=192.0.2.1",
-        ])
-        .arg("--service-cluster-ip-range=10.96.0.0/16")
-        .arg(flag("--tls-cert-file", &pki.server_certificate))
-        .arg(flag("--tls-private-key-file", &pki.server_key))
-        .arg(flag("--token-auth-file", tokens))
+fn api_server(programs: &Programs, pki: &Pki, tokens: &Path, layout: Layout) -> Arguments {
+    let [etcd_port, _, port, _] = layout.ports;
+    let arguments = Arguments::of(programs.path("kube-apiserver"))
+        .flag("--etcd-servers", &format!("http://127.0.0.1:{etcd_port}"))
+        .flag("--secure-port", &port.to_string())
+        .flag("--bind-address", &layout.bind.to_string())
+        .flag("--external-hostname", "localhost")
+        .flag("--service-cluster-ip-range", "10.96.0.0/16")
+        .path("--tls-cert-file", &pki.server_certificate)
+        .path("--tls-private-key-file", &pki.server_key)
+        .path("--token-auth-file", tokens)
         // The rights of the manifests are really tested.
-        .arg("--authorization-mode=Node,RBAC")
-        .arg(format!("--service-account-issuer={ISSUER}"))
-        .arg(flag("--service-account-signing-key-file", &pki.token_key))
-        .arg(flag("--service-account-key-file", &pki.token_public_key))
-        .args(["--allow-privileged=true", "--profiling=false"]);
-    Process::start("kube-apiserver", command, &logs.join("kube-apiserver.log"))
+        .flag("--authorization-mode", "Node,RBAC")
+        .flag("--service-account-issuer", ISSUER)
+        .path("--service-account-signing-key-file", &pki.token_key)
+        .path("--service-account-key-file", &pki.token_public_key)
+        .flag("--allow-privileged", "true")
+        .flag("--profiling", "false");
+    if layout.node {
+        arguments
+            .flag("--advertise-address", &layout.address.to_string())
+            // Logs, and commands in containers, come from the node.
+            .flag("--kubelet-preferred-address-types", "InternalIP")
+            .path("--kubelet-client-certificate", &pki.client_certificate)
+            .path("--kubelet-client-key", &pki.client_key)
+    } else {
+        arguments
+            // No node ever looks for it, and loopback addresses are refused as endpoints. The address is one for examples.
+            .flag("--endpoint-reconciler-type", "none")
+            .flag("--advertise-address", "192.0.2.1")
+    }
 }
 
 fn controller_manager(
     programs: &Programs,
-    logs: &Path,
     pki: &Pki,
     kubeconfig: &Path,
-) -> Result<Process> {
-    let mut command = Command::new(programs.path("kube-controller-manager"));
-    command
-        .arg(flag("--kubeconfig", kubeconfig))
-        .arg(flag("--service-account-private-key-file", &pki.token_key))
-        .arg(flag("--root-ca-file", &pki.ca))
-        .args(["--leader-elect=false", "--secure-port=0", "--profiling=false"])
+    layout: Layout,
+) -> Arguments {
+    let arguments = Arguments::of(programs.path("kube-controller-manager"))
+        .path("--kubeconfig", kubeconfig)
+        .path("--service-account-private-key-file", &pki.token_key)
+        .path("--root-ca-file", &pki.ca)
+        .flag("--leader-elect", "false")
+        .flag("--secure-port", "0")
+        .flag("--profiling", "false")
+        .flag("--kube-api-qps", "500")
+        .flag("--kube-api-burst", "1000");
+    if layout.node {
+        arguments
+    } else {
         // Those that a cluster without nodes has work for.
-        .arg("--controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller,serviceaccount-token-controller,root-ca-certificate-publisher-controller,clusterrole-aggregation-controller")
-        .args(["--kube-api-qps=500", "--kube-api-burst=1000"]);
-    Process::start(
-        "kube-controller-manager",
-        command,
-        &logs.join("kube-controller-manager.log"),
-    )
-}
-
-fn flag(name: &str, path: &Path) -> String {
-    format!("{name}={}", path.display())
+        arguments.flag("--controllers", "garbage-collector-controller,namespace-controller,serviceaccount-controller,serviceaccount-token-controller,root-ca-certificate-publisher-controller,clusterrole-aggregation-controller")
+    }
 }
 
 /// A kubeconfig with one user, who has a token.

@@ -14,16 +14,24 @@
 
 mod access;
 mod cluster;
+mod daemon;
+mod image;
+mod node;
 mod pki;
+mod platform;
 mod ports;
 mod process;
 mod programs;
+mod sandbox;
+mod standing;
 mod tekton;
 mod wait;
 
 pub use access::Account;
 pub use cluster::{Cluster, Options};
+pub use image::Image;
 pub use ports::free as free_ports;
 pub use process::{Killer, Process};
-pub use programs::{PROGRAMS, Program, Programs};
+pub use programs::{PROGRAMS, Program, Programs, Tier};
+pub use standing::Standing;
 pub use wait::{eventually, until};

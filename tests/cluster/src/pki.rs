@@ -9,8 +9,11 @@ use std::{
 use anyhow::Result;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    KeyPair, KeyUsagePurpose, SanType,
 };
+
+/// The address of the Service `kubernetes`: the first of the Services' network.
+const SERVICE_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
 
 /// Where the files lie that the programs read.
 pub(crate) struct Pki {
@@ -21,6 +24,9 @@ pub(crate) struct Pki {
     pub(crate) token_key: PathBuf,
     /// Verifies them.
     pub(crate) token_public_key: PathBuf,
+    /// Shows a kubelet that the API server asks.
+    pub(crate) client_certificate: PathBuf,
+    pub(crate) client_key: PathBuf,
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
@@ -31,7 +37,8 @@ pub(crate) struct Identity {
 }
 
 impl Pki {
-    pub(crate) fn write(folder: &Path) -> Result<Self> {
+    /// Makes everything for an API server that is reached at `address`.
+    pub(crate) fn write(folder: &Path, address: IpAddr) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let mut params = CertificateParams::default();
         params
@@ -50,7 +57,9 @@ impl Pki {
                 "kubernetes.default.svc",
                 "kubernetes.default.svc.cluster.local",
             ],
+            &[address, SERVICE_ADDRESS],
         )?;
+        let client = client(&issuer)?;
         let tokens = KeyPair::generate()?;
 
         let save = |name: &str, text: String| -> Result<PathBuf> {
@@ -64,6 +73,8 @@ impl Pki {
             server_key: save("api-server.key", server.key)?,
             token_key: save("tokens.key", tokens.serialize_pem())?,
             token_public_key: save("tokens.pub", tokens.public_key_pem())?,
+            client_certificate: save("client.crt", client.certificate)?,
+            client_key: save("client.key", client.key)?,
             issuer,
         })
     }
@@ -74,17 +85,21 @@ impl Pki {
 
     /// A server certificate for `names` and 127.0.0.1, signed by the cluster's authority.
     pub(crate) fn sign(&self, names: &[&str]) -> Result<Identity> {
-        sign(&self.issuer, names)
+        sign(&self.issuer, names, &[])
     }
 }
 
-fn sign(issuer: &CertifiedIssuer<'static, KeyPair>, names: &[&str]) -> Result<Identity> {
+fn sign(
+    issuer: &CertifiedIssuer<'static, KeyPair>,
+    names: &[&str],
+    addresses: &[IpAddr],
+) -> Result<Identity> {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let common_name = names.first().cloned().unwrap_or_default();
     let mut params = CertificateParams::new(names)?;
-    params
-        .subject_alt_names
-        .push(rcgen::SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    for address in [&[IpAddr::V4(Ipv4Addr::LOCALHOST)], addresses].concat() {
+        params.subject_alt_names.push(SanType::IpAddress(address));
+    }
     params
         .distinguished_name
         .push(DnType::CommonName, common_name);
@@ -94,6 +109,24 @@ fn sign(issuer: &CertifiedIssuer<'static, KeyPair>, names: &[&str]) -> Result<Id
     let certificate = params.signed_by(&key, issuer)?;
     Ok(Identity {
         certificate: certificate.pem(),
+        key: key.serialize_pem(),
+    })
+}
+
+/// An administrator's certificate: kubelets let its holder read logs.
+fn client(issuer: &CertifiedIssuer<'static, KeyPair>) -> Result<Identity> {
+    let mut params = CertificateParams::default();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "kube-apiserver");
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, "system:masters");
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::generate()?;
+    Ok(Identity {
+        certificate: params.signed_by(&key, issuer)?.pem(),
         key: key.serialize_pem(),
     })
 }

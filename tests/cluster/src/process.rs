@@ -57,7 +57,9 @@ impl Process {
     /// # Errors
     /// The program does not start, or the log cannot be written.
     pub fn start(name: &str, mut command: Command, log: &Path) -> Result<Self> {
-        let output = File::create(log).with_context(|| format!("log {}", log.display()))?;
+        // Of one that is started again, the log goes on.
+        let output = File::options().create(true).append(true).open(log);
+        let output = output.with_context(|| format!("log {}", log.display()))?;
         command
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
@@ -99,6 +101,11 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.lock().id()
+    }
+
+    /// The process id, and its watcher's.
+    pub(crate) fn ids(&self) -> [u32; 2] {
+        [self.id(), self.watcher.id()]
     }
 
     /// Where its output goes.

@@ -12,11 +12,25 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// What the pinned modules need.
 const GO: (u32, u32, u32) = (1, 26, 4);
+
+/// How much of a cluster there is; each holds what the ones before it hold.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, Serialize, Deserialize,
+)]
+pub enum Tier {
+    /// etcd, API server, controllers and Tekton: runs are admitted and get their pods, which stay pending.
+    ControlPlane,
+    /// A node as well: containerd, kubelet, kube-proxy, CoreDNS. Steps really run.
+    Node,
+    /// Knative Serving with Kourier and Knative Eventing on it.
+    Platform,
+}
 
 /// One program, and where it comes from. Another system is another folder with a `go.mod`, and another entry here.
 #[derive(Debug)]
@@ -27,6 +41,8 @@ pub struct Program {
     pub system: &'static str,
     /// The Go package of its `main`.
     pub package: &'static str,
+    /// The smallest cluster that runs it.
+    pub tier: Tier,
     /// The module whose version is stamped into it, with the package that holds the variables.
     version: Option<Stamped>,
     /// Objects that it needs in the cluster: a module, and files below it.
@@ -58,6 +74,7 @@ pub const PROGRAMS: &[Program] = &[
         name: "etcd",
         system: "etcd",
         package: "go.etcd.io/etcd/server/v3",
+        tier: Tier::ControlPlane,
         version: None,
         objects: None,
     },
@@ -65,6 +82,7 @@ pub const PROGRAMS: &[Program] = &[
         name: "kube-apiserver",
         system: "kubernetes",
         package: "k8s.io/kubernetes/cmd/kube-apiserver",
+        tier: Tier::ControlPlane,
         version: KUBERNETES,
         objects: None,
     },
@@ -72,6 +90,7 @@ pub const PROGRAMS: &[Program] = &[
         name: "kube-controller-manager",
         system: "kubernetes",
         package: "k8s.io/kubernetes/cmd/kube-controller-manager",
+        tier: Tier::ControlPlane,
         version: KUBERNETES,
         objects: None,
     },
@@ -79,6 +98,7 @@ pub const PROGRAMS: &[Program] = &[
         name: "kubectl",
         system: "kubernetes",
         package: "k8s.io/kubernetes/cmd/kubectl",
+        tier: Tier::ControlPlane,
         version: KUBERNETES,
         objects: None,
     },
@@ -86,6 +106,7 @@ pub const PROGRAMS: &[Program] = &[
         name: "tekton-webhook",
         system: "tekton",
         package: "github.com/tektoncd/pipeline/cmd/webhook",
+        tier: Tier::ControlPlane,
         version: None,
         objects: Some(Objects {
             module: "github.com/tektoncd/pipeline",
@@ -101,6 +122,7 @@ pub const PROGRAMS: &[Program] = &[
         name: "tekton-controller",
         system: "tekton",
         package: "github.com/tektoncd/pipeline/cmd/controller",
+        tier: Tier::ControlPlane,
         version: None,
         objects: None,
     },
@@ -109,6 +131,98 @@ pub const PROGRAMS: &[Program] = &[
         name: "versitygw",
         system: "s3",
         package: "github.com/versity/versitygw/cmd/versitygw",
+        tier: Tier::ControlPlane,
+        version: None,
+        objects: None,
+    },
+    // A node: pods really run.
+    Program {
+        name: "kube-scheduler",
+        system: "kubernetes",
+        package: "k8s.io/kubernetes/cmd/kube-scheduler",
+        tier: Tier::Node,
+        version: KUBERNETES,
+        objects: None,
+    },
+    Program {
+        name: "kubelet",
+        system: "kubernetes",
+        package: "k8s.io/kubernetes/cmd/kubelet",
+        tier: Tier::Node,
+        version: KUBERNETES,
+        objects: None,
+    },
+    Program {
+        name: "kube-proxy",
+        system: "kubernetes",
+        package: "k8s.io/kubernetes/cmd/kube-proxy",
+        tier: Tier::Node,
+        version: KUBERNETES,
+        objects: None,
+    },
+    Program {
+        name: "containerd",
+        system: "containerd",
+        package: "github.com/containerd/containerd/v2/cmd/containerd",
+        tier: Tier::Node,
+        version: None,
+        objects: None,
+    },
+    Program {
+        name: "containerd-shim-runc-v2",
+        system: "containerd",
+        package: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+        tier: Tier::Node,
+        version: None,
+        objects: None,
+    },
+    Program {
+        name: "ctr",
+        system: "containerd",
+        package: "github.com/containerd/containerd/v2/cmd/ctr",
+        tier: Tier::Node,
+        version: None,
+        objects: None,
+    },
+    Program {
+        name: "coredns",
+        system: "coredns",
+        package: "github.com/coredns/coredns",
+        tier: Tier::Node,
+        version: None,
+        objects: None,
+    },
+    // Holds the namespaces of a pod.
+    Program {
+        name: "pause",
+        system: "pause",
+        package: ".",
+        tier: Tier::Node,
+        version: None,
+        objects: None,
+    },
+    // What Tekton puts into the pods of a run.
+    Program {
+        name: "tekton-entrypoint",
+        system: "tekton",
+        package: "github.com/tektoncd/pipeline/cmd/entrypoint",
+        tier: Tier::Node,
+        version: None,
+        objects: None,
+    },
+    Program {
+        name: "tekton-nop",
+        system: "tekton",
+        package: "github.com/tektoncd/pipeline/cmd/nop",
+        tier: Tier::Node,
+        version: None,
+        objects: None,
+    },
+    Program {
+        name: "tekton-workingdirinit",
+        system: "tekton",
+        package: "github.com/tektoncd/pipeline/cmd/workingdirinit",
+        tier: Tier::Node,
         version: None,
         objects: None,
     },
@@ -121,18 +235,14 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds whatever of the named programs (all, if none is named) is missing or out of date, telling how far it is.
+    /// Builds whatever of the named programs is missing or out of date, telling how far it is.
     ///
     /// # Errors
-    /// Go is missing or too old, a name is unknown, or a build fails; the text says what to do.
+    /// As [`Programs::for_tier`], and where a name is unknown.
     pub fn build(names: &[&str]) -> Result<Self> {
-        let wanted = PROGRAMS
-            .iter()
-            .filter(|program| names.is_empty() || names.contains(&program.name))
-            .collect::<Vec<_>>();
         for name in names {
             ensure!(
-                wanted.iter().any(|program| program.name == *name),
+                PROGRAMS.iter().any(|program| program.name == *name),
                 "no program is called `{name}`; there are: {}",
                 PROGRAMS
                     .iter()
@@ -141,6 +251,18 @@ impl Programs {
                     .join(", ")
             );
         }
+        Self::build_those(|program| names.contains(&program.name))
+    }
+
+    /// Builds whatever a tier needs and is missing or out of date, telling how far it is.
+    ///
+    /// # Errors
+    /// Go is missing or too old, or a build fails; the text says what to do.
+    pub fn for_tier(tier: Tier) -> Result<Self> {
+        Self::build_those(|program| program.tier <= tier)
+    }
+
+    fn build_those(wanted: impl Fn(&Program) -> bool) -> Result<Self> {
         let programs = Self {
             folder: target().join("bin"),
         };
@@ -149,8 +271,9 @@ impl Programs {
         let lock = fs::File::create(target().join("build.lock"))?;
         lock.lock()?;
 
-        let stale = wanted
-            .into_iter()
+        let stale = PROGRAMS
+            .iter()
+            .filter(|program| wanted(program))
             .map(|program| Ok((program, Plan::of(program)?)))
             .filter(|plan| !matches!(plan, Ok((program, plan)) if programs.is_fresh(program, plan)))
             .collect::<Result<Vec<_>>>()?;

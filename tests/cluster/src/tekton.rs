@@ -3,7 +3,7 @@
 //! The API server calls the webhook through a Service of type `ExternalName` that points at `localhost`, which works without
 //! root and without a network for pods: the webhook insists on a Service in its configuration and keeps the port that it finds.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
@@ -14,7 +14,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{Process, Programs, eventually};
+use crate::{Programs, daemon::Arguments, eventually, image};
 
 pub(crate) const NAMESPACE: &str = "tekton-pipelines";
 const SERVICE: &str = "tekton-pipelines-webhook";
@@ -103,15 +103,9 @@ pub(crate) async fn create(client: &Client, object: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Starts the webhook.
-pub(crate) fn webhook(
-    programs: &Programs,
-    kubeconfig: &Path,
-    port: u16,
-    logs: &Path,
-) -> Result<Process> {
-    let mut command = command(programs, "tekton-webhook", kubeconfig);
-    command
+/// How the webhook is started.
+pub(crate) fn webhook(programs: &Programs, kubeconfig: &Path, port: u16) -> Arguments {
+    arguments(programs, "tekton-webhook", kubeconfig)
         .env(
             "CONFIG_LEADERELECTION_NAME",
             "config-leader-election-webhook",
@@ -122,45 +116,36 @@ pub(crate) fn webhook(
             "WEBHOOK_ADMISSION_CONTROLLER_NAME",
             "webhook.pipeline.tekton.dev",
         )
-        .env("WEBHOOK_PORT", port.to_string());
-    Process::start("tekton-webhook", command, &logs.join("tekton-webhook.log"))
+        .env("WEBHOOK_PORT", port.to_string())
 }
 
-/// Starts the controller. Without a node, the pods that it makes stay pending: a test finishes one by writing its status.
-pub(crate) fn controller(programs: &Programs, kubeconfig: &Path, logs: &Path) -> Result<Process> {
-    let mut command = command(programs, "tekton-controller", kubeconfig);
-    command.env(
+/// How the controller is started. Without a node, the pods that it makes stay pending: a test finishes one by writing its
+/// status.
+pub(crate) fn controller(programs: &Programs, kubeconfig: &Path) -> Arguments {
+    let start = arguments(programs, "tekton-controller", kubeconfig).env(
         "CONFIG_LEADERELECTION_NAME",
         "config-leader-election-controller",
     );
-    for flag in [
-        "entrypoint-image",
-        "nop-image",
-        "sidecarlogresults-image",
-        "workingdirinit-image",
-        "shell-image",
-        "shell-image-win",
-    ] {
-        // Nothing ever pulls them.
-        command.args([
-            format!("-{flag}"),
-            format!("images.example.org/tekton/{flag}:1"),
-        ]);
-    }
-    Process::start(
-        "tekton-controller",
-        command,
-        &logs.join("tekton-controller.log"),
-    )
+    [
+        ("-entrypoint-image", "tekton-entrypoint"),
+        ("-nop-image", "tekton-nop"),
+        ("-workingdirinit-image", "tekton-workingdirinit"),
+        ("-shell-image", "busybox"),
+        // Asked for, and not used as Tekton is configured.
+        ("-sidecarlogresults-image", "tekton-nop"),
+        ("-shell-image-win", "busybox"),
+    ]
+    .into_iter()
+    .fold(start, |arguments, (flag, image)| {
+        arguments.word(flag).word(image::name(image))
+    })
 }
 
-fn command(programs: &Programs, name: &str, kubeconfig: &Path) -> Command {
-    let mut command = Command::new(programs.path(name));
-    command
-        .arg("-kubeconfig")
-        .arg(kubeconfig)
+fn arguments(programs: &Programs, name: &str, kubeconfig: &Path) -> Arguments {
+    Arguments::of(programs.path(name))
+        .path("-kubeconfig", kubeconfig)
         // The only ones of their kind, so they need not wait for a lease.
-        .arg("-disable-ha")
+        .word("-disable-ha")
         .env("SYSTEM_NAMESPACE", NAMESPACE)
         .env("CONFIG_DEFAULTS_NAME", "config-defaults")
         .env("CONFIG_LOGGING_NAME", "config-logging")
@@ -171,8 +156,7 @@ fn command(programs: &Programs, name: &str, kubeconfig: &Path) -> Command {
         .env("METRICS_DOMAIN", "tekton.dev/pipeline")
         // Any free port: nobody asks there.
         .env("PROBES_PORT", "0")
-        .env("PROFILING_PORT", "0");
-    command
+        .env("PROFILING_PORT", "0")
 }
 
 /// Waits until the webhook refuses what is wrong and lets pass what is right.

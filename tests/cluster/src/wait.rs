@@ -40,3 +40,19 @@ pub async fn until(
 ) -> Result<()> {
     eventually(what, limit, async || Ok(probe().await?.then_some(()))).await
 }
+
+/// [`until`] where nothing else has to be done meanwhile.
+pub(crate) fn until_blocking(
+    what: &str,
+    limit: Duration,
+    mut probe: impl FnMut() -> bool,
+) -> Result<()> {
+    let began = Instant::now();
+    while !probe() {
+        if began.elapsed() > limit {
+            bail!("waited {limit:?} in vain for this: {what}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+module hookrun.dev/tests/cluster/pause
+
+go 1.26
