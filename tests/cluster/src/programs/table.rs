@@ -1,7 +1,13 @@
 //! Every program of a cluster, and where it comes from: data alone.
 
+use serde::{Deserialize, Serialize};
+
+use Tier::{ControlPlane, Node, Platform};
+
 /// How much of a cluster there is; each holds what the ones before it hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, Serialize, Deserialize,
+)]
 pub enum Tier {
     /// etcd, API server, controllers and Tekton: runs are admitted and get their pods, which stay pending.
     ControlPlane,
@@ -52,26 +58,24 @@ pub(super) struct Objects {
 }
 
 impl Program {
-    const fn go(tier: Tier, system: &'static str, name: &'static str, package: &'static str) -> Self {
+    const fn new(tier: Tier, system: &'static str, name: &'static str, origin: Origin) -> Self {
         Self {
             name,
             system,
             tier,
-            origin: Origin::Go(package),
+            origin,
             version: None,
             objects: &[],
         }
     }
 
-    const fn python(tier: Tier, system: &'static str, name: &'static str, file: &'static str) -> Self {
-        Self {
-            name,
-            system,
-            tier,
-            origin: Origin::Python(file),
-            version: None,
-            objects: &[],
-        }
+    const fn go(
+        tier: Tier,
+        system: &'static str,
+        name: &'static str,
+        package: &'static str,
+    ) -> Self {
+        Self::new(tier, system, name, Origin::Go(package))
     }
 
     const fn stamped(mut self, version: Stamped) -> Self {
@@ -91,13 +95,12 @@ const KUBERNETES: Stamped = Stamped {
     package: "k8s.io/component-base/version",
 };
 
-use Tier::{ControlPlane, Node, Platform};
-
 /// Everything that can be built, each in seconds to minutes.
 #[rustfmt::skip] // a table
 pub const PROGRAMS: &[Program] = &[
     Program::go(ControlPlane, "etcd", "etcd", "go.etcd.io/etcd/server/v3"),
-    Program::go(ControlPlane, "kubernetes", "kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver").stamped(KUBERNETES),
+    Program::go(ControlPlane, "kubernetes", "kube-apiserver",
+        "k8s.io/kubernetes/cmd/kube-apiserver").stamped(KUBERNETES),
     Program::go(ControlPlane, "kubernetes", "kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager")
         .stamped(KUBERNETES),
     Program::go(ControlPlane, "kubernetes", "kubectl", "k8s.io/kubernetes/cmd/kubectl").stamped(KUBERNETES),
@@ -111,7 +114,8 @@ pub const PROGRAMS: &[Program] = &[
     Program::go(Node, "kubernetes", "kubelet", "k8s.io/kubernetes/cmd/kubelet").stamped(KUBERNETES),
     Program::go(Node, "kubernetes", "kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy").stamped(KUBERNETES),
     Program::go(Node, "containerd", "containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
-    Program::go(Node, "containerd", "containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"),
+    Program::go(Node, "containerd", "containerd-shim-runc-v2",
+        "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"),
     Program::go(Node, "containerd", "ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
     Program::go(Node, "coredns", "coredns", "github.com/coredns/coredns"),
     // Holds the namespaces of a pod.
@@ -128,17 +132,20 @@ pub const PROGRAMS: &[Program] = &[
     Program::go(Platform, "serving", "serving-activator", "knative.dev/serving/cmd/activator"),
     Program::go(Platform, "serving", "serving-queue", "knative.dev/serving/cmd/queue"),
     Program::go(Platform, "kourier", "kourier-controller", "knative.dev/net-kourier/cmd/kourier").needs(KOURIER),
-    Program::python(Platform, "envoy", "envoy", "envoy/_bin/envoy"),
+    Program::new(Platform, "envoy", "envoy", Origin::Python("envoy/_bin/envoy")),
     // What carries events from sources to functions.
     Program::go(Platform, "eventing", "eventing-controller", "knative.dev/eventing/cmd/controller").needs(EVENTING),
     Program::go(Platform, "eventing", "eventing-webhook", "knative.dev/eventing/cmd/webhook"),
     Program::go(Platform, "eventing", "eventing-broker-controller", "knative.dev/eventing/cmd/mtchannel_broker"),
     Program::go(Platform, "eventing", "eventing-broker-ingress", "knative.dev/eventing/cmd/broker/ingress"),
     Program::go(Platform, "eventing", "eventing-broker-filter", "knative.dev/eventing/cmd/broker/filter"),
-    Program::go(Platform, "eventing", "eventing-channel-controller", "knative.dev/eventing/cmd/in_memory/channel_controller"),
-    Program::go(Platform, "eventing", "eventing-channel-dispatcher", "knative.dev/eventing/cmd/in_memory/channel_dispatcher"),
+    Program::go(Platform, "eventing", "eventing-channel-controller",
+        "knative.dev/eventing/cmd/in_memory/channel_controller"),
+    Program::go(Platform, "eventing", "eventing-channel-dispatcher",
+        "knative.dev/eventing/cmd/in_memory/channel_dispatcher"),
     Program::go(Platform, "eventing", "eventing-ping-source", "knative.dev/eventing/cmd/mtping"),
-    Program::go(Platform, "eventing", "eventing-api-server-source", "knative.dev/eventing/cmd/apiserver_receive_adapter"),
+    Program::go(Platform, "eventing", "eventing-api-server-source",
+        "knative.dev/eventing/cmd/apiserver_receive_adapter"),
     Program::go(Platform, "eventing", "eventing-auth-proxy", "knative.dev/eventing/cmd/auth_proxy"),
 ];
 
