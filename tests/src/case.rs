@@ -1,4 +1,4 @@
-//! Cases, and the run of all of them on one control plane.
+//! Cases, and the run of all of them on one control plane, or in another world that they share.
 //!
 //! The output is that of `cargo test`, with its filters, `--list`, `--exact`, `--skip` and `--test-threads`.
 
@@ -6,20 +6,24 @@ use std::{pin::Pin, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Result, anyhow};
 use control_plane::{Cluster, Options, Programs, Tier};
-use libtest_mimic::{Arguments, Trial};
-use tokio::{runtime::Handle, sync::RwLock};
+use libtest_mimic::{Arguments, Conclusion, Trial};
+use tokio::{
+    runtime::{Handle, Runtime},
+    sync::RwLock,
+};
 
 use crate::function;
 
 /// Futures stay on the thread of their case, so they need not be `Send`.
-type Body = Box<dyn FnOnce(Arc<Cluster>) -> Pin<Box<dyn Future<Output = Result<()>>>> + Send>;
+type Body<W> = Box<dyn FnOnce(Arc<W>) -> Pin<Box<dyn Future<Output = Result<()>>>> + Send>;
 
-/// One test.
-pub struct Case {
+/// One test in a world `W`, which is a control plane unless told otherwise.
+pub struct Case<W = Cluster> {
     name: String,
     limit: Duration,
     alone: bool,
-    body: Body,
+    ignored: bool,
+    body: Body<W>,
 }
 
 /// A case: its name, and what it does with the control plane. It has two minutes, unless told otherwise.
@@ -29,12 +33,7 @@ where
     F: FnOnce(Arc<Cluster>) -> R + Send + 'static,
     R: Future<Output = Result<()>> + 'static,
 {
-    Case {
-        name: name.into(),
-        limit: Duration::from_secs(120),
-        alone: false,
-        body: Box::new(move |cluster| Box::pin(body(cluster))),
-    }
+    Case::of(name, body)
 }
 
 /// The cases of a module: async functions from `Arc<Cluster>` to `anyhow::Result<()>`, each named as in the module.
@@ -65,7 +64,22 @@ macro_rules! cases {
     };
 }
 
-impl Case {
+impl<W> Case<W> {
+    /// A case: its name, and what it does with the world. It has two minutes, unless told otherwise.
+    pub fn of<F, R>(name: impl Into<String>, body: F) -> Self
+    where
+        F: FnOnce(Arc<W>) -> R + Send + 'static,
+        R: Future<Output = Result<()>> + 'static,
+    {
+        Self {
+            name: name.into(),
+            limit: Duration::from_secs(120),
+            alone: false,
+            ignored: false,
+            body: Box::new(move |world| Box::pin(body(world))),
+        }
+    }
+
     /// Fails it after another time.
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
@@ -79,22 +93,24 @@ impl Case {
         self.alone = true;
         self
     }
+
+    /// Shows it as ignored where it cannot be run; `--include-ignored` runs it all the same.
+    #[must_use]
+    pub fn ignored_if(mut self, impossible: bool) -> Self {
+        self.ignored = impossible;
+        self
+    }
 }
 
 /// Runs the cases that the command line selects.
 #[must_use]
 pub fn run(cases: Vec<Case>) -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // Cases mostly wait for others, so there may be more of them at once than processors.
-    arguments.test_threads.get_or_insert(4);
+    let arguments = arguments();
     if arguments.list {
-        let list = cases
-            .into_iter()
-            .map(|case| Trial::test(case.name, || Ok(())));
-        return libtest_mimic::run(&arguments, list.collect()).exit_code();
+        return list(&arguments, cases).exit_code();
     }
 
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let runtime = Runtime::new().expect("a runtime");
     // Whoever installed another one before has the same in mind.
     rustls::crypto::ring::default_provider()
         .install_default()
@@ -106,12 +122,7 @@ pub fn run(cases: Vec<Case>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let machine = Arc::new(RwLock::new(()));
-    let trials = cases
-        .into_iter()
-        .map(|case| trial(case, runtime.handle(), &cluster, &machine))
-        .collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = run_in(&cluster, &runtime, &arguments, cases);
     if conclusion.has_failed() {
         eprintln!(
             "logs, until the next start: {}",
@@ -122,6 +133,40 @@ pub fn run(cases: Vec<Case>) -> ExitCode {
     drop(cluster);
     runtime.shutdown_timeout(Duration::from_secs(1));
     conclusion.exit_code()
+}
+
+/// The arguments of the command line.
+#[must_use]
+pub fn arguments() -> Arguments {
+    let mut arguments = Arguments::from_args();
+    // Cases mostly wait for others, so there may be more of them at once than processors.
+    arguments.test_threads.get_or_insert(4);
+    arguments
+}
+
+/// Lists the cases that the arguments select; no world is needed for that.
+#[must_use]
+pub fn list<W>(arguments: &Arguments, cases: Vec<Case<W>>) -> Conclusion {
+    let cases = cases.into_iter();
+    let list =
+        cases.map(|case| Trial::test(case.name, || Ok(())).with_ignored_flag(case.ignored));
+    libtest_mimic::run(arguments, list.collect())
+}
+
+/// Runs the cases that the arguments select in a world.
+#[must_use]
+pub fn run_in<W: Send + Sync + 'static>(
+    world: &Arc<W>,
+    runtime: &Runtime,
+    arguments: &Arguments,
+    cases: Vec<Case<W>>,
+) -> Conclusion {
+    let machine = Arc::new(RwLock::new(()));
+    let trials = cases
+        .into_iter()
+        .map(|case| trial(case, runtime.handle(), world, &machine))
+        .collect();
+    libtest_mimic::run(arguments, trials)
 }
 
 /// Builds what the cases run, and starts what they run against.
@@ -137,14 +182,20 @@ async fn prepare() -> Result<Cluster> {
     Ok(cluster)
 }
 
-fn trial(case: Case, runtime: &Handle, cluster: &Arc<Cluster>, machine: &Arc<RwLock<()>>) -> Trial {
+fn trial<W: Send + Sync + 'static>(
+    case: Case<W>,
+    runtime: &Handle,
+    world: &Arc<W>,
+    machine: &Arc<RwLock<()>>,
+) -> Trial {
     let Case {
         name,
         limit,
         alone,
+        ignored,
         body,
     } = case;
-    let (runtime, cluster, machine) = (runtime.clone(), Arc::clone(cluster), Arc::clone(machine));
+    let (runtime, world, machine) = (runtime.clone(), Arc::clone(world), Arc::clone(machine));
     Trial::test(name, move || {
         let run = async {
             let (_shared, _whole);
@@ -153,7 +204,7 @@ fn trial(case: Case, runtime: &Handle, cluster: &Arc<Cluster>, machine: &Arc<RwL
             } else {
                 _shared = machine.read().await;
             }
-            tokio::time::timeout(limit, body(cluster))
+            tokio::time::timeout(limit, body(world))
                 .await
                 .unwrap_or_else(|_| Err(anyhow!("did not end within {limit:?}")))
         };
@@ -161,4 +212,5 @@ fn trial(case: Case, runtime: &Handle, cluster: &Arc<Cluster>, machine: &Arc<RwL
             .block_on(run)
             .map_err(|error| format!("{error:#}").into())
     })
+    .with_ignored_flag(ignored)
 }
