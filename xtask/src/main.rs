@@ -58,13 +58,15 @@ enum Chore {
     Dist,
     /// Build the last stage of the Dockerfile with buildah, around the executable of `dist`.
     Image(image::Arguments),
-    /// Build the programs of the test cluster from their pinned Go modules, which the tests do anyway when they need them.
-    ClusterBinaries {
-        /// Names of programs; all if none is given.
-        names: Vec<String>,
+    /// Start, ask and end a real cluster on this machine, to try things on it: `cargo xtask cluster --help`.
+    ///
+    /// Built from pinned Go modules, like the one of the tests; with a node it needs Linux and root, and says what else.
+    #[command(disable_help_flag = true)]
+    Cluster {
+        /// What `cargo xtask cluster --help` tells.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
     },
-    /// Start the control plane of the tests and keep it until Enter, to try things against it with kubectl.
-    ControlPlane,
     /// Do what continuous integration does: `.ci/run`.
     Ci,
 }
@@ -88,20 +90,18 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Dist => dist::run().map(drop),
         Chore::Image(arguments) => image::run(&arguments),
-        Chore::ClusterBinaries { names } => {
-            let command = [
-                "run",
-                "--quiet",
-                "--package",
-                "control-plane",
-                "--",
-                "build",
-            ];
-            shell::run(cargo().args(command).args(names))
-        }
-        Chore::ControlPlane => {
-            shell::run(cargo().args(["run", "--quiet", "--package", "control-plane", "--", "up"]))
-        }
+        Chore::Cluster { rest } => cluster(&rest),
         Chore::Ci => shell::run(&mut shell::command(shell::repository().join(".ci/run"))),
     }
+}
+
+/// The chore `cluster`, a program of its own: the chores themselves need no Kubernetes client.
+fn cluster(arguments: &[String]) -> Result<()> {
+    let run = ["run", "--quiet", "--package", "control-plane", "--"];
+    // It tells its own errors.
+    let status = cargo().args(run).args(arguments).status()?;
+    if !status.success() {
+        std::process::exit(status.code().unwrap_or(1));
+    }
+    Ok(())
 }

@@ -1,11 +1,13 @@
-//! A real Kubernetes control plane on this machine: etcd, kube-apiserver with RBAC, kube-controller-manager, and
-//! Tekton's webhook and controller, all as plain processes on loopback ports.
+//! Real clusters on this machine, of three [`Tier`]s: a control plane with Tekton, a node on which steps run, Knative.
 //!
-//! Tests, benchmarks and `cargo xtask` start the same control plane from here, so that what is measured is what is tested.
-//! Everything is built from the Go modules pinned in this folder (one `go.mod` per system), and everything that runs
-//! belongs to the process that started it: when that process ends, however it ends, nothing stays behind.
+//! Tests and benchmarks start a control plane in their own process ([`Cluster`]): plain processes on loopback ports, without
+//! root, any number side by side. `cargo xtask cluster` starts one that stands until it is told to go ([`Standing`]), of any tier.
+//! Both come from the same code, so that what is tried, tested and measured is one thing.
 //!
-//! Never here: root rights, fixed ports, containers, anything outside the repository's `target` folder.
+//! Everything is built from the Go modules pinned in this folder (one `go.mod` per system), and whatever runs belongs to the
+//! process that started it: when that process ends, however it ends, nothing stays behind.
+//!
+//! Never here: anything outside the repository's `target` folder that is not put back, or a way from a node to the world.
 
 #![allow(
     clippy::print_stderr,
@@ -32,6 +34,6 @@ pub use cluster::{Cluster, Options};
 pub use image::Image;
 pub use ports::free as free_ports;
 pub use process::{Killer, Process};
-pub use programs::{PROGRAMS, Program, Programs, Tier};
+pub use programs::{Origin, PROGRAMS, Program, Programs, Tier};
 pub use standing::Standing;
 pub use wait::{eventually, until};
