@@ -67,10 +67,11 @@ impl Standing {
         if tier >= Tier::Node {
             sandbox::check()?;
         }
+        let _turn = self.turn()?;
         if self.is_up()? {
-            let ready = self.ready().context(
-                "another command is starting it, or a start was interrupted: `cargo xtask cluster down` ends it",
-            )?;
+            let ready = self
+                .ready()
+                .context("a start was interrupted; end it first: cargo xtask cluster down")?;
             ensure!(
                 ready.tier == tier,
                 "one of another tier is up ({:?}); end it first: cargo xtask cluster down",
@@ -134,6 +135,7 @@ impl Standing {
     /// # Errors
     /// Something cannot be removed.
     pub fn down(&self) -> Result<()> {
+        let _turn = self.turn()?;
         self.end()?;
         self.clean()?;
         eprintln!("cluster: nothing is left of it");
@@ -238,6 +240,14 @@ impl Standing {
         }
         ensure!(killed, "{what} does not run");
         Ok(())
+    }
+
+    /// Those who start and end it do so one after the other.
+    fn turn(&self) -> Result<File> {
+        fs::create_dir_all(target())?;
+        let turn = File::create(self.folder.with_extension("turn"))?;
+        turn.lock()?;
+        Ok(turn)
     }
 
     /// What is up.
