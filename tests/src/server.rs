@@ -38,8 +38,24 @@ impl Server {
         H: Fn(Request<Bytes>) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Result<Response<Body>, Close>> + Send,
     {
+        Self::start_at("127.0.0.1:0", tls, handle).await
+    }
+
+    /// The same at an address that others know.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_at<H, R>(
+        address: &str,
+        tls: Option<Certificate>,
+        handle: H,
+    ) -> Result<Self>
+    where
+        H: Fn(Request<Bytes>) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Result<Response<Body>, Close>> + Send,
+    {
         let acceptor = tls.map(Certificate::acceptor).transpose()?;
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let tls = acceptor.is_some();
         let mut tasks = JoinSet::new();
