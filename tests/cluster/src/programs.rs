@@ -189,6 +189,8 @@ fn unpack_python(program: &Program, file: &str, fresh: &Path) -> Result<()> {
     let pins = module_folder(program.system).join("requirements.txt");
     let unpacked = tempfile::tempdir_in(target())?;
     let pip = Command::new("python3")
+        // It belongs to no environment, so whose rights write it does not matter.
+        .env("PIP_ROOT_USER_ACTION", "ignore")
         .args([
             "-m",
             "pip",

@@ -1,0 +1,103 @@
+//! Waits until the webhooks of the systems are asked and answer.
+//!
+//! A Deployment may be available before the API server knows the way to its webhook, and what is created in between is
+//! refused, or stored without defaults.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
+use http::Request;
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::until;
+
+/// A webhook, and two objects to ask it about.
+struct Webhook {
+    /// Whose it is.
+    system: &'static str,
+    api_version: &'static str,
+    kind: &'static str,
+    /// The kind in addresses.
+    resource: &'static str,
+    /// A `spec` that it lets pass.
+    right: Value,
+    /// One that the API server itself would take, and the webhook refuses.
+    wrong: Value,
+}
+
+fn webhooks() -> [Webhook; 3] {
+    let function = |concurrency: i8| {
+        let containers = json!([{"image": "dev.local/any:1"}]);
+        json!({"template": {"spec": {"containerConcurrency": concurrency, "containers": containers}}})
+    };
+    [
+        Webhook {
+            system: "Knative Serving",
+            api_version: "serving.knative.dev/v1",
+            kind: "Service",
+            resource: "services",
+            right: function(0),
+            wrong: function(-1),
+        },
+        Webhook {
+            system: "Knative Eventing",
+            api_version: "eventing.knative.dev/v1",
+            kind: "Broker",
+            resource: "brokers",
+            right: json!({}),
+            wrong: json!({"delivery": {"backoffDelay": "soon"}}),
+        },
+        Webhook {
+            system: "the in-memory channel",
+            api_version: "messaging.knative.dev/v1",
+            kind: "InMemoryChannel",
+            resource: "inmemorychannels",
+            right: json!({}),
+            wrong: json!({"delivery": {"backoffDelay": "soon"}}),
+        },
+    ]
+}
+
+/// Waits until every webhook lets pass what is right and refuses what is wrong.
+///
+/// # Errors
+/// One does not within the limit; the text holds its last answers.
+pub(super) async fn answers(client: &Client, limit: Duration) -> Result<()> {
+    try_join_all(webhooks().iter().map(async |webhook| {
+        let mut last = String::new();
+        let waited = until("it is asked and answers", limit, async || {
+            let right = ask(client, webhook, &webhook.right).await;
+            let wrong = ask(client, webhook, &webhook.wrong).await;
+            last = format!("what is right: {right:?}; what is wrong: {wrong:?}");
+            Ok(right.is_ok() && wrong.is_err_and(|refusal| refusal.contains("denied the request")))
+        })
+        .await;
+        waited.with_context(|| format!("the webhook of {}, lately: {last}", webhook.system))
+    }))
+    .await?;
+    Ok(())
+}
+
+/// Asks whether an object would be stored; the error is the API server's, in its words.
+async fn ask(client: &Client, webhook: &Webhook, spec: &Value) -> Result<(), String> {
+    let url = format!(
+        "/apis/{}/namespaces/default/{}?dryRun=All",
+        webhook.api_version, webhook.resource
+    );
+    let object = json!({
+        "apiVersion": webhook.api_version,
+        "kind": webhook.kind,
+        "metadata": {"name": "asked"},
+        "spec": spec,
+    });
+    let request = Request::post(url)
+        .header("content-type", "application/json")
+        .body(object.to_string().into_bytes())
+        .map_err(|error| error.to_string())?;
+    match client.request::<Value>(request).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
