@@ -66,6 +66,15 @@ pub(crate) enum Command {
     ///
     /// Does a bounded amount of work and ends; the CronJob `hookrun-sweep` calls it. Two at once do no harm.
     Sweep(Sweep),
+    /// Serve the sweep: a CloudEvent at `/` starts one.
+    ///
+    /// This is what the Knative Service `hookrun-sweep` runs, for a PingSource. What the event says means nothing.
+    Sweeper(Sweeper),
+    /// Serve a dead letter sink: CloudEvents at `/` are told of in the log, and counted.
+    ///
+    /// This is what the Knative Service `hookrun-dead-letters` runs, for the Broker. An event's data is neither logged nor
+    /// kept.
+    DeadLetters(DeadLetters),
     /// Print a completion script for a shell.
     ///
     /// For bash: `source <(hookrun completions bash)`.
@@ -199,6 +208,23 @@ pub(crate) struct Sweep {
         default_value_t = 10_000
     )]
     pub(crate) limit: usize,
+}
+
+/// `hookrun sweeper`
+#[derive(Debug, Args)]
+pub(crate) struct Sweeper {
+    #[command(flatten)]
+    pub(crate) server: runtime::Options,
+
+    #[command(flatten)]
+    pub(crate) sweep: Sweep,
+}
+
+/// `hookrun dead-letters`
+#[derive(Debug, Args)]
+pub(crate) struct DeadLetters {
+    #[command(flatten)]
+    pub(crate) server: runtime::Options,
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! The commands, one module each, and how they tell what went wrong.
 
 mod convert;
+mod dead_letters;
 mod dev;
 mod fetch;
 mod generate;
 mod input;
 mod run;
 mod serve;
+mod sink;
 mod sweep;
+mod sweeper;
 
 use std::{io::Write, process::ExitCode};
 
@@ -24,6 +27,8 @@ pub(crate) async fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<ExitCo
         Command::Run(options) => run::run(options).await,
         Command::Fetch(options) => fetch::run(options).await,
         Command::Sweep(options) => sweep::run(options).await,
+        Command::Sweeper(options) => sweeper::run(options).await,
+        Command::DeadLetters(options) => dead_letters::run(options).await,
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

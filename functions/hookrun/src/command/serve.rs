@@ -1,4 +1,5 @@
-//! `hookrun flow`: the function, assembled. What `hookrun dev` adds is in `dev.rs`.
+//! `hookrun flow`: the function, assembled, and what every function does to be served. What `hookrun dev` adds is in
+//! `dev.rs`.
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -17,7 +18,7 @@ use tokio::net::TcpListener;
 const SERVICE: &str = "hookrun-flow";
 
 /// How long the last metrics and spans may take after the last request.
-const FAREWELL: Duration = Duration::from_secs(3);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Runs the command.
 pub(crate) async fn flow(options: Options) -> anyhow::Result<ExitCode> {
@@ -36,7 +37,8 @@ pub(crate) async fn flow(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn listen(port: u16) -> anyhow::Result<TcpListener> {
+/// Listens, or says on which port it cannot.
+pub(crate) async fn listen(port: u16) -> anyhow::Result<TcpListener> {
     runtime::listen(port)
         .await
         .with_context(|| format!("cannot listen on port {port}"))
@@ -65,24 +67,35 @@ pub(crate) async fn serve(
             async move { answer }
         });
     }
-    let router = router
-        .guarded(Arc::new(gate))
-        .merge(others)
-        .metrics(Arc::clone(&metrics));
+    let router = router.guarded(Arc::new(gate)).merge(others);
+    let server = &options.server;
+    until(server, SERVICE, listener, router, &metrics, shutdown).await
+}
+
+/// Serves a function until `shutdown`, and sends the last of its metrics.
+pub(crate) async fn until(
+    options: &runtime::Options,
+    service: &str,
+    listener: TcpListener,
+    router: Router,
+    metrics: &Arc<Metrics>,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "listening");
-    runtime::serve(listener, router, options.server.limits.clone(), shutdown).await?;
-    push(options, &metrics).await;
+    let router = router.metrics(Arc::clone(metrics));
+    runtime::serve(listener, router, options.limits.clone(), shutdown).await?;
+    push(options, service, metrics).await;
     Ok(())
 }
 
 /// Sends what no scrape has seen, where an endpoint is configured.
-async fn push(options: &Options, metrics: &Metrics) {
-    let Some(url) = options.server.telemetry.metrics_url() else {
+async fn push(options: &runtime::Options, service: &str, metrics: &Metrics) {
+    let Some(url) = options.telemetry.metrics_url() else {
         return;
     };
     let destination = PushOptions {
         url,
-        service: SERVICE.to_owned(),
+        service: service.to_owned(),
         time: FAREWELL,
     };
     if let Err(error) = metrics.push_unscraped(&destination).await {
