@@ -148,7 +148,7 @@ impl Standing {
     /// None is up, or it does not answer.
     pub fn status(&self) -> Result<String> {
         let ready = self.require()?;
-        let programs = Programs::for_tier(Tier::ControlPlane)?;
+        let programs = Programs::built();
         let kubectl = |arguments: &[&str]| -> Result<String> {
             let output = Command::new(programs.path("kubectl"))
                 .arg("--kubeconfig")
@@ -192,8 +192,7 @@ impl Standing {
         ensure!(archive.is_file(), "no file {}", archive.display());
         // Where only the node sees it.
         let socket = PathBuf::from(format!("/proc/{}/root{}", self.parent()?, node::SOCKET));
-        let programs = Programs::build(&["ctr"])?;
-        image::import(&programs.path("ctr"), &socket, archive)
+        image::import(&Programs::built().path("ctr"), &socket, archive)
     }
 
     /// The log of a part.
@@ -228,7 +227,7 @@ impl Standing {
             PROGRAMS.iter().any(|program| program.name == what),
             "no part of a cluster is called `{what}`"
         );
-        let program = target().join("bin").join(what).canonicalize()?;
+        let program = Programs::built().path(what).canonicalize()?;
         let mut killed = false;
         // It is a child of the supervisor, which others that run the same program are not.
         for id in sandbox::children(self.parent()?) {
