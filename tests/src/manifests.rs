@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use control_plane::Cluster;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     case::{Case, case},
@@ -18,13 +18,30 @@ use crate::{
 };
 
 /// What `kubectl apply -k` is given, each on its own.
-const KUSTOMIZATIONS: [&str; 6] = [
-    "knative",
-    "knative/events",
+const KUSTOMIZATIONS: [&str; 8] = [
+    "knative/minimal",
+    "knative/full",
     "knative/namespace",
     "knative/flows",
-    "knative/sweep",
     "kourier",
+    "examples/install/functions",
+    "examples/install/name",
+    "examples/tenants",
+];
+
+/// What is listed only by those who want it: folders of resources, and components upon them.
+const ON_DEMAND: [(&[&str], &[&str]); 3] = [
+    (&["kourier/name"], &["kourier/cert-manager"]),
+    (&["kourier/name"], &["kourier/tls-elsewhere"]),
+    (
+        &["knative/base"],
+        &[
+            "knative/flow",
+            "knative/events",
+            "knative/events/open",
+            "knative/common",
+        ],
+    ),
 ];
 
 /// The Secrets that may give a function its stores.
@@ -37,31 +54,23 @@ pub fn cases() -> Vec<Case> {
         case(
             "manifests::manifests_are_all_named_by_a_kustomization_and_render",
             async |cluster| {
-                let mut rendered = BTreeSet::new();
-                for folder in KUSTOMIZATIONS {
-                    for object in render(&cluster, folder)? {
-                        rendered.insert(format!(
-                            "{} {}",
-                            object["kind"].as_str().unwrap_or_default(),
-                            name(&object)
-                        ));
-                    }
-                }
+                let rendered: BTreeSet<String> = everything(&cluster)?
+                    .iter()
+                    .map(|(_, object)| identity(object))
+                    .collect();
                 for file in files()? {
                     for object in documents(&fs::read_to_string(&file)?)
                         .with_context(|| file.display().to_string())?
                     {
-                        let what = format!(
-                            "{} {}",
-                            object["kind"].as_str().unwrap_or_default(),
-                            name(&object)
-                        );
+                        // Kustomizations, and the patches and settings that they name.
+                        let Some(api_version) = object["apiVersion"].as_str() else {
+                            continue;
+                        };
                         ensure!(
-                            ["Kustomization", "Component"]
-                                .iter()
-                                .any(|kind| object["kind"] == *kind)
-                                || rendered.contains(&what),
-                            "no kustomization has {what}"
+                            api_version.starts_with("kustomize.config.k8s.io/")
+                                || rendered.contains(&identity(&object)),
+                            "no kustomization has {}",
+                            identity(&object)
                         );
                     }
                 }
@@ -71,41 +80,45 @@ pub fn cases() -> Vec<Case> {
         case(
             "manifests::manifests_call_the_executable_as_it_wants_to_be_called",
             async |cluster| {
-                let mut seen = 0;
-                for folder in KUSTOMIZATIONS {
-                    for object in render(&cluster, folder)? {
-                        let Some(pod) = pod(&object) else { continue };
-                        for container in pod["containers"].as_array().context("containers")? {
-                            check_container(container)
-                                .with_context(|| format!("{folder}: {}", name(&object)))?;
-                            seen += 1;
-                        }
+                let mut commands = BTreeSet::new();
+                for (folder, objects) in builds(&cluster)? {
+                    for (object, container) in containers(&objects)? {
+                        check_container(&objects, container)
+                            .with_context(|| format!("{folder}: {}", name(object)))?;
+                        commands.insert(container["args"].to_string());
                     }
                 }
-                ensure!(seen == 3, "{seen} containers");
+                let expected = ["dead-letters", "flow", "sweep", "sweeper"];
+                ensure!(
+                    commands == expected.map(|name| json!([name]).to_string()).into(),
+                    "{commands:?}"
+                );
                 Ok(())
             },
         ),
         case(
             "manifests::manifests_run_it_with_the_least_that_it_needs",
             async |cluster| {
-                for folder in KUSTOMIZATIONS {
-                    for object in render(&cluster, folder)? {
-                        let Some(pod) = pod(&object) else { continue };
-                        for container in pod["containers"].as_array().context("containers")? {
-                            let security = &container["securityContext"];
-                            ensure!(
-                                security["runAsNonRoot"] == true
-                                    && security["runAsUser"] == 65532
-                                    && security["readOnlyRootFilesystem"] == true
-                                    && security["allowPrivilegeEscalation"] == false
-                                    && security["capabilities"]["drop"]
-                                        == serde_json::json!(["ALL"])
-                                    && security["seccompProfile"]["type"] == "RuntimeDefault"
-                                    && container["resources"]["limits"]["memory"].is_string(),
-                                "{folder}: {container:#}"
-                            );
-                        }
+                for (folder, objects) in builds(&cluster)? {
+                    for (object, container) in containers(&objects)? {
+                        let security = &container["securityContext"];
+                        ensure!(
+                            security["runAsNonRoot"] == true
+                                && security["runAsUser"] == 65532
+                                && security["readOnlyRootFilesystem"] == true
+                                && security["allowPrivilegeEscalation"] == false
+                                && security["capabilities"]["drop"] == json!(["ALL"])
+                                && security["seccompProfile"]["type"] == "RuntimeDefault"
+                                && container["resources"]["limits"]["memory"].is_string(),
+                            "{folder}: {container:#}"
+                        );
+                        // An account of its own; no function has rights by the namespace's default one.
+                        let account = pod(object).context("a pod")?["serviceAccountName"].clone();
+                        ensure!(
+                            objects.iter().any(|other| other["kind"] == "ServiceAccount"
+                                && other["metadata"]["name"] == account),
+                            "{folder}: no account {account}"
+                        );
                     }
                 }
                 Ok(())
@@ -115,29 +128,29 @@ pub fn cases() -> Vec<Case> {
             "manifests::manifests_that_a_cluster_without_knative_knows_are_admitted",
             async |cluster| {
                 let namespace = cluster.namespace("manifests").await?;
-                for folder in KUSTOMIZATIONS {
-                    for mut object in render(&cluster, folder)? {
-                        let (group, plural) = match object["kind"].as_str().unwrap_or_default() {
-                            "Role" => ("apis/rbac.authorization.k8s.io/v1", "roles"),
-                            "RoleBinding" => ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
-                            "ServiceAccount" => ("api/v1", "serviceaccounts"),
-                            "CronJob" => ("apis/batch/v1", "cronjobs"),
-                            _ => continue,
-                        };
-                        object["metadata"]["namespace"] = namespace.clone().into();
-                        // Strict: a misspelt field is an error, not a warning. One account is there already.
-                        let request = http::Request::patch(format!(
+                for (folder, mut object) in everything(&cluster)? {
+                    let (group, plural) = match object["kind"].as_str().unwrap_or_default() {
+                        "Role" => ("apis/rbac.authorization.k8s.io/v1", "roles"),
+                        "RoleBinding" => ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
+                        "ServiceAccount" => ("api/v1", "serviceaccounts"),
+                        "ConfigMap" => ("api/v1", "configmaps"),
+                        "CronJob" => ("apis/batch/v1", "cronjobs"),
+                        "NetworkPolicy" => ("apis/networking.k8s.io/v1", "networkpolicies"),
+                        _ => continue,
+                    };
+                    object["metadata"]["namespace"] = namespace.clone().into();
+                    // Strict: a misspelt field is an error, not a warning. One account is there already.
+                    let request = http::Request::patch(format!(
                         "/{group}/namespaces/{namespace}/{plural}/{}?dryRun=All&fieldValidation=Strict&fieldManager=test&force=true",
                         name(&object)
                     ))
                     .header("content-type", "application/apply-patch+yaml")
                     .body(object.to_string().into_bytes())?;
-                        cluster
-                            .admin()
-                            .request::<Value>(request)
-                            .await
-                            .with_context(|| format!("{folder}: {object:#}"))?;
-                    }
+                    cluster
+                        .admin()
+                        .request::<Value>(request)
+                        .await
+                        .with_context(|| format!("{folder}: {object:#}"))?;
                 }
                 Ok(())
             },
@@ -156,34 +169,27 @@ pub fn cases() -> Vec<Case> {
                     )
                     .replace("newTag: \"0.1.0\"", "newTag: \"9.8.7\"");
                 fs::write(&place, other)?;
-                let (mut images, mut fetching) = (0, 0);
-                for folder in ["", "events", "sweep"] {
-                    for object in render_folder(&cluster, &copy.path().join(folder))? {
-                        let Some(pod) = pod(&object) else { continue };
-                        for container in pod["containers"].as_array().context("containers")? {
-                            let image = "registry.example.com/team/other:9.8.7";
-                            ensure!(container["image"] == image, "{folder}: {container:#}");
-                            images += 1;
-                            let fetch = named(&container["env"], "HOOKRUN_FETCH_IMAGE");
-                            if !fetch.is_null() {
-                                ensure!(fetch["value"] == image, "{folder}: {container:#}");
-                                fetching += 1;
-                            }
-                        }
-                    }
+                for (folder, images, fetching) in [("minimal", 2, 1), ("full", 4, 2)] {
+                    let objects = render_folder(&cluster, &copy.path().join(folder))?;
+                    let found = with_image(&objects, "registry.example.com/team/other:9.8.7")?;
+                    ensure!(found == (images, fetching), "{folder}: {found:?}");
                 }
-                ensure!((images, fetching) == (3, 2), "{images} {fetching}");
+                // And so does a folder of one's own.
+                let objects = render(&cluster, "examples/install/functions")?;
+                let found = with_image(&objects, "registry.example.com/hookrun:0.1.0")?;
+                ensure!(found == (2, 1), "{found:?}");
                 Ok(())
             },
         ),
         case(
-            "manifests::manifests_let_both_services_be_given_stores",
+            "manifests::manifests_let_both_services_of_the_flow_function_be_given_stores",
             async |cluster| {
-                for service in services(&cluster)? {
-                    let container = &pod(&service).context("a pod")?["containers"][0];
+                let objects = render(&cluster, "knative/full")?;
+                for service in ["hookrun-flow", "hookrun-flow-events"] {
+                    let service = find(&objects, "Service", service)?;
+                    let container = &pod(service).context("a pod")?["containers"][0];
                     for secret in STORES {
-                        let source =
-                            serde_json::json!({"secretRef": {"name": secret, "optional": true}});
+                        let source = json!({"secretRef": {"name": secret, "optional": true}});
                         ensure!(
                             container["envFrom"]
                                 .as_array()
@@ -196,124 +202,196 @@ pub fn cases() -> Vec<Case> {
             },
         ),
         case(
-            "manifests::manifests_give_the_function_the_memory_and_the_time_that_it_is_told_of",
+            "manifests::manifests_give_a_function_the_memory_and_the_time_that_it_is_told_of",
             async |cluster| {
-                for service in services(&cluster)? {
-                    let pod = pod(&service).context("a pod")?;
-                    let container = &pod["containers"][0];
-                    let value = |name: &str| {
-                        named(&container["env"], name)["value"]
-                            .as_str()
-                            .with_context(|| format!("{name} is missing: {container:#}"))
-                    };
-                    let number = |text: &str, unit: &str| -> Result<u64> {
-                        Ok(text.strip_suffix(unit).context("its unit")?.parse()?)
-                    };
-                    // In KiB: bodies, heads (32 KiB each), what a request holds besides, the process.
-                    let sum = (number(value("HOOKRUN_MEMORY_BYTES")?, "MiB")? << 10)
-                        + number(value("HOOKRUN_CONNECTIONS")?, "")? * 32
-                        + (number(value("HOOKRUN_REQUESTS")?, "")? << 11)
-                        + (64 << 10);
-                    let limit = container["resources"]["limits"]["memory"]
-                        .as_str()
-                        .context("a limit")?;
-                    let limit = number(limit, "Mi")? << 10;
-                    ensure!(sum <= limit, "{sum} KiB are more than {limit} KiB");
-                    // A pod of a Knative Service gets that time to end; the last telemetry needs some of it.
-                    let drain = number(value("HOOKRUN_DRAIN_TIME")?, "s")?;
-                    let whole = pod["timeoutSeconds"].as_u64().context("timeoutSeconds")?;
-                    ensure!(drain + 10 <= whole, "{drain} s of {whole} s");
+                let objects = render(&cluster, "knative/full")?;
+                let services: Vec<_> = all(&objects, "Service").collect();
+                ensure!(services.len() == 4, "{} Services", services.len());
+                for service in services {
+                    check_limits(service).with_context(|| name(service).to_owned())?;
+                }
+                // What the answer waits for ends before the answer is due.
+                let sweep = find(&objects, "Service", "hookrun-sweep")?;
+                ensure!(
+                    seconds(sweep, "HOOKRUN_PAYLOAD_SWEEP_TIMEOUT")? + 10
+                        <= seconds(sweep, "HOOKRUN_REQUEST_TIME")?
+                );
+                // The Broker waits for the answer of whoever is the last to give up.
+                let delivery = &find(&objects, "Broker", "default")?["spec"]["delivery"];
+                ensure!(delivery["timeout"] == "PT100S", "{delivery:#}");
+                Ok(())
+            },
+        ),
+        case(
+            "manifests::only_the_flow_function_is_reached_from_outside",
+            async |cluster| {
+                let visibility = |service: &Value| {
+                    service["metadata"]["labels"]["networking.knative.dev/visibility"].clone()
+                };
+                for folder in ["knative/minimal", "knative/full"] {
+                    for service in all(&render(&cluster, folder)?, "Service") {
+                        let outside = name(service) == "hookrun-flow";
+                        let local = visibility(service) == "cluster-local";
+                        ensure!(outside != local, "{folder}: {service:#}");
+                    }
+                }
+                // Where it has a name of its own, that may be the only way.
+                let objects = render(&cluster, "examples/install/functions")?;
+                let flow = find(&objects, "Service", "hookrun-flow")?;
+                ensure!(visibility(flow) == "cluster-local", "{flow:#}");
+                Ok(())
+            },
+        ),
+        case(
+            "manifests::events_go_to_services_that_are_there_and_take_them",
+            async |cluster| {
+                let objects = render(&cluster, "knative/full")?;
+                let sinks = [
+                    &find(&objects, "Broker", "default")?["spec"]["delivery"]["deadLetterSink"],
+                    &find(&objects, "PingSource", "hookrun-sweep")?["spec"]["sink"],
+                    &find(&objects, "Trigger", "hookrun-flow")?["spec"]["subscriber"],
+                ];
+                for sink in sinks {
+                    let reference = &sink["ref"];
+                    ensure!(
+                        reference["apiVersion"] == "serving.knative.dev/v1",
+                        "{sink:#}"
+                    );
+                    let service = reference["name"].as_str().unwrap_or_default();
+                    let service = find(&objects, "Service", service)?;
+                    let settings =
+                        settings(&objects, &pod(service).context("a pod")?["containers"][0])?;
+                    ensure!(
+                        settings
+                            .iter()
+                            .any(|(name, _)| name == "HOOKRUN_CLUSTER_LOCAL"
+                                || name == "HOOKRUN_OIDC_AUDIENCE"),
+                        "nobody may send events to {}",
+                        name(service)
+                    );
                 }
                 Ok(())
             },
         ),
         case(
-            "manifests::example_of_a_trigger_is_let_in_by_the_service_that_it_names",
+            "manifests::triggers_are_let_in_by_the_service_that_they_name",
             async |cluster| {
+                let objects = render(&cluster, "knative/full")?;
                 let example = fs::read_to_string(repository().join("examples/trigger.yaml"))?;
-                let trigger = documents(&example)?.remove(0);
-                let service = render(&cluster, "knative/events")?.remove(0);
-                let subscriber = &trigger["spec"]["subscriber"];
-                ensure!(
-                    subscriber["ref"]["name"] == service["metadata"]["name"],
-                    "{trigger:#}"
-                );
-                let env = &pod(&service).context("a pod")?["containers"][0]["env"];
-                ensure!(
-                    subscriber["audience"] == named(env, "HOOKRUN_OIDC_AUDIENCE")["value"],
-                    "{trigger:#}"
-                );
+                let [ours, other] = [
+                    find(&objects, "Trigger", "hookrun-flow")?.clone(),
+                    documents(&example)?.remove(0),
+                ];
+                let service = find(&objects, "Service", "hookrun-flow-events")?;
+                let settings =
+                    settings(&objects, &pod(service).context("a pod")?["containers"][0])?;
+                let value = |name: &str| {
+                    let setting = settings.iter().find(|(setting, _)| setting == name);
+                    setting
+                        .map(|(_, value)| value.as_str())
+                        .context("a setting")
+                };
                 // Eventing's name for the account of a Trigger.
-                let account = format!(
-                    "system:serviceaccount:{}:{}-oidc-eventing.knative.dev-trigger",
-                    trigger["metadata"]["namespace"]
+                let account = |trigger: &Value| {
+                    let namespace = trigger["metadata"]["namespace"]
                         .as_str()
-                        .unwrap_or_default(),
-                    name(&trigger)
-                );
-                ensure!(
-                    named(env, "HOOKRUN_OIDC_SUBJECTS")["value"] == *account,
-                    "{env:#}"
-                );
+                        .unwrap_or_default();
+                    let name = name(trigger);
+                    format!(
+                        "system:serviceaccount:{namespace}:{name}-oidc-eventing.knative.dev-trigger"
+                    )
+                };
+                for trigger in [&ours, &other] {
+                    let subscriber = &trigger["spec"]["subscriber"];
+                    ensure!(
+                        subscriber["ref"]["name"] == service["metadata"]["name"],
+                        "{trigger:#}"
+                    );
+                    ensure!(
+                        subscriber["audience"] == value("HOOKRUN_OIDC_AUDIENCE")?,
+                        "{trigger:#}"
+                    );
+                    // Settings of its own would be without the dead letter sink.
+                    ensure!(trigger["spec"]["delivery"].is_null(), "{trigger:#}");
+                }
+                ensure!(value("HOOKRUN_OIDC_SUBJECTS")? == account(&ours));
+                // Whoever applies the example is told what to add.
+                ensure!(example.contains(&account(&other)), "{example}");
                 Ok(())
             },
         ),
         case(
             "manifests::manifests_bind_the_role_to_the_account_that_the_service_uses",
             async |cluster| {
-                let service = render(&cluster, "knative")?;
-                let service = service
-                    .iter()
-                    .find(|object| object["kind"] == "Service")
-                    .context("a Service")?;
+                let objects = render(&cluster, "knative/minimal")?;
+                let service = find(&objects, "Service", "hookrun-flow")?;
                 let account = &pod(service).context("a pod")?["serviceAccountName"];
-                for folder in ["knative/namespace", "knative/flows"] {
-                    for binding in render(&cluster, folder)?
-                        .iter()
-                        .filter(|object| object["kind"] == "RoleBinding")
-                    {
-                        ensure!(binding["subjects"][0]["name"] == *account, "{binding:#}");
-                        ensure!(
-                            binding["subjects"][0]["namespace"] == service["metadata"]["namespace"],
-                            "{binding:#}"
-                        );
+                let mut bindings = 0;
+                for (folder, binding) in everything(&cluster)? {
+                    if binding["kind"] != "RoleBinding" {
+                        continue;
                     }
+                    bindings += 1;
+                    let [subject] = binding["subjects"]
+                        .as_array()
+                        .context("subjects")?
+                        .as_slice()
+                    else {
+                        anyhow::bail!("{folder}: {binding:#}");
+                    };
+                    ensure!(
+                        subject["name"] == *account
+                            && subject["namespace"] == service["metadata"]["namespace"],
+                        "{folder}: {binding:#}"
+                    );
                 }
+                ensure!(bindings == 2, "{bindings} bindings");
                 Ok(())
             },
         ),
         case(
-            "manifests::manifests_of_the_domain_point_at_the_service",
+            "manifests::manifests_of_a_name_agree_and_point_at_the_service",
             async |cluster| {
-                let objects = render(&cluster, "kourier")?;
-                let of = |kind: &str| {
-                    objects
-                        .iter()
-                        .find(|object| object["kind"] == kind)
-                        .with_context(|| format!("a {kind}"))
-                };
-                let mapping = of("DomainMapping")?;
-                // Without the claim Knative does not let the namespace have the name.
-                let claim = of("ClusterDomainClaim")?;
-                ensure!(name(claim) == name(mapping), "{claim:#}");
-                ensure!(
-                    claim["spec"]["namespace"] == mapping["metadata"]["namespace"]
-                        && claim["metadata"]["namespace"].is_null(),
-                    "{claim:#}"
-                );
-                let service = render(&cluster, "knative")?;
-                let service = service
-                    .iter()
-                    .find(|object| object["kind"] == "Service")
-                    .context("a Service")?;
-                ensure!(
-                    mapping["spec"]["ref"]["name"] == service["metadata"]["name"],
-                    "{mapping:#}"
-                );
-                ensure!(
-                    mapping["metadata"]["namespace"] == service["metadata"]["namespace"],
-                    "{mapping:#}"
-                );
+                let functions = render(&cluster, "knative/minimal")?;
+                let mut names = BTreeSet::new();
+                for (folder, objects) in builds(&cluster)? {
+                    for mapping in all(&objects, "DomainMapping") {
+                        names.insert(name(mapping).to_owned());
+                        // Without the claim Knative does not let the namespace have the name.
+                        let claim = find(&objects, "ClusterDomainClaim", name(mapping))?;
+                        ensure!(
+                            claim["spec"]["namespace"] == mapping["metadata"]["namespace"]
+                                && claim["metadata"]["namespace"].is_null(),
+                            "{folder}: {claim:#}"
+                        );
+                        let service = mapping["spec"]["ref"]["name"].as_str().unwrap_or_default();
+                        let service = find(&functions, "Service", service)?;
+                        ensure!(
+                            service["metadata"]["namespace"] == mapping["metadata"]["namespace"],
+                            "{folder}: {mapping:#}"
+                        );
+                        // A redirect to where there is no certificate would be an end.
+                        let redirected = mapping["metadata"]["annotations"]["networking.knative.dev/http-protocol"]
+                            == "redirected";
+                        let tls = &mapping["spec"]["tls"]["secretName"];
+                        ensure!(redirected == tls.is_string(), "{folder}: {mapping:#}");
+                        for certificate in all(&objects, "Certificate") {
+                            let spec = &certificate["spec"];
+                            ensure!(
+                                spec["secretName"] == *tls
+                                    && spec["dnsNames"] == json!([name(mapping)]),
+                                "{folder}: {certificate:#}"
+                            );
+                        }
+                    }
+                }
+                let expected = [
+                    "blue.hookrun.example.com",
+                    "flows.example.com",
+                    "green.hookrun.example.com",
+                    "hookrun.example.com",
+                ];
+                ensure!(names.iter().eq(expected), "{names:?}");
                 Ok(())
             },
         ),
@@ -355,7 +433,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Arguments are a command of the executable, every variable is one that this command reads, and the port is its port.
-fn check_container(container: &Value) -> Result<()> {
+fn check_container(objects: &[Value], container: &Value) -> Result<()> {
     let args: Vec<&str> = container["args"]
         .as_array()
         .context("args")?
@@ -373,8 +451,8 @@ fn check_container(container: &Value) -> Result<()> {
         String::from_utf8_lossy(&output.stderr)
     );
     let help = String::from_utf8(output.stdout)?;
-    for variable in container["env"].as_array().into_iter().flatten() {
-        let variable = variable["name"].as_str().unwrap_or_default();
+    let settings = settings(objects, container)?;
+    for (variable, _) in &settings {
         ensure!(
             help.contains(&format!("[env: {variable}=")),
             "{args:?} does not know {variable}"
@@ -391,20 +469,96 @@ fn check_container(container: &Value) -> Result<()> {
         "the image has an entry point"
     );
     for mount in container["volumeMounts"].as_array().into_iter().flatten() {
-        let used = container["env"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|variable| variable["value"] == mount["mountPath"]);
+        let used = settings
+            .iter()
+            .any(|(_, value)| mount["mountPath"] == **value);
         ensure!(used, "nothing reads {mount}");
     }
-    if let Some(image) = named(&container["env"], "HOOKRUN_FETCH_IMAGE")["value"].as_str() {
-        ensure!(
-            *image == container["image"],
-            "the step that fetches has another image than the function: {image}"
-        );
-    }
     Ok(())
+}
+
+/// The memory of a function adds up to its limit, its times follow on each other, and a busy pod gets company.
+fn check_limits(service: &Value) -> Result<()> {
+    let pod = pod(service).context("a pod")?;
+    let container = &pod["containers"][0];
+    // In KiB: bodies, heads (32 KiB each), what a request holds besides, the process.
+    let requests = number(variable(service, "HOOKRUN_REQUESTS")?, "")?;
+    let sum = (number(variable(service, "HOOKRUN_MEMORY_BYTES")?, "MiB")? << 10)
+        + number(variable(service, "HOOKRUN_CONNECTIONS")?, "")? * 32
+        + (requests << 11)
+        + (64 << 10);
+    let limit = container["resources"]["limits"]["memory"]
+        .as_str()
+        .context("a limit")?;
+    let limit = number(limit, "Mi")? << 10;
+    ensure!(sum <= limit, "{sum} KiB are more than {limit} KiB");
+    // Whatever is accepted is finished before the time for draining is over, and the last telemetry goes out before the
+    // pod's time is: a pod of a Knative Service gets timeoutSeconds to end.
+    let request = seconds(service, "HOOKRUN_REQUEST_TIME")?;
+    let drain = seconds(service, "HOOKRUN_DRAIN_TIME")?;
+    let whole = pod["timeoutSeconds"].as_u64().context("timeoutSeconds")?;
+    ensure!(request < drain, "{request} s of {drain} s");
+    ensure!(drain + 10 <= whole, "{drain} s of {whole} s");
+    // The function sheds; the platform neither queues nor counts for it, and starts another pod before this one is full.
+    ensure!(pod["containerConcurrency"] == 0, "{pod:#}");
+    let annotation = |name: &str| {
+        let annotations = &service["spec"]["template"]["metadata"]["annotations"];
+        let value = &annotations[format!("autoscaling.knative.dev/{name}")];
+        number(value.as_str().context("an annotation")?, "")
+    };
+    let target = annotation("target")? * annotation("target-utilization-percentage")? / 100;
+    ensure!(target < requests, "{target} of {requests}");
+    Ok(())
+}
+
+/// The variable of the only container of a Service.
+fn variable<'a>(service: &'a Value, variable: &str) -> Result<&'a str> {
+    let env = &pod(service).context("a pod")?["containers"][0]["env"];
+    named(env, variable)["value"]
+        .as_str()
+        .with_context(|| format!("{variable} is missing: {env:#}"))
+}
+
+fn seconds(service: &Value, name: &str) -> Result<u64> {
+    number(variable(service, name)?, "s")
+}
+
+fn number(text: &str, unit: &str) -> Result<u64> {
+    Ok(text.strip_suffix(unit).context("its unit")?.parse()?)
+}
+
+/// What a container is told by variables: its own, and those of the ConfigMaps that are generated beside it.
+fn settings(objects: &[Value], container: &Value) -> Result<Vec<(String, String)>> {
+    let mut settings = Vec::new();
+    for source in container["envFrom"].as_array().into_iter().flatten() {
+        let Some(map) = source["configMapRef"]["name"].as_str() else {
+            continue;
+        };
+        let map = find(objects, "ConfigMap", map)?;
+        for (name, value) in map["data"].as_object().context("data")? {
+            settings.push((name.clone(), value.as_str().context("text")?.to_owned()));
+        }
+    }
+    for variable in container["env"].as_array().into_iter().flatten() {
+        let text = |field: &str| variable[field].as_str().context("text").map(str::to_owned);
+        settings.push((text("name")?, text("value")?));
+    }
+    Ok(settings)
+}
+
+/// How many containers there are, and how many of them name an image to fetch with. Both are always that image.
+fn with_image(objects: &[Value], image: &str) -> Result<(usize, usize)> {
+    let (mut images, mut fetching) = (0, 0);
+    for (_, container) in containers(objects)? {
+        ensure!(container["image"] == image, "{container:#}");
+        images += 1;
+        let fetch = named(&container["env"], "HOOKRUN_FETCH_IMAGE");
+        if !fetch.is_null() {
+            ensure!(fetch["value"] == image, "{container:#}");
+            fetching += 1;
+        }
+    }
+    Ok((images, fetching))
 }
 
 /// The pod that an object starts, if it starts one.
@@ -417,13 +571,77 @@ fn pod(object: &Value) -> Option<&Value> {
     Some(&template["spec"])
 }
 
-/// Both Services of the flow function.
-fn services(cluster: &Cluster) -> Result<Vec<Value>> {
-    let mut services = render(cluster, "knative")?;
-    services.extend(render(cluster, "knative/events")?);
-    services.retain(|object| object["kind"] == "Service");
-    ensure!(services.len() == 2, "{} Services", services.len());
-    Ok(services)
+/// All containers, with the objects that start them.
+fn containers(objects: &[Value]) -> Result<Vec<(&Value, &Value)>> {
+    let mut found = Vec::new();
+    for object in objects {
+        let Some(pod) = pod(object) else { continue };
+        let containers = pod["containers"].as_array().context("containers")?;
+        found.extend(containers.iter().map(|container| (object, container)));
+    }
+    Ok(found)
+}
+
+fn all<'a>(objects: &'a [Value], kind: &str) -> impl Iterator<Item = &'a Value> {
+    objects.iter().filter(move |object| object["kind"] == kind)
+}
+
+fn find<'a>(objects: &'a [Value], kind: &str, wanted: &str) -> Result<&'a Value> {
+    all(objects, kind)
+        .find(|object| name(object) == wanted)
+        .with_context(|| format!("no {kind} {wanted}"))
+}
+
+/// Kind and name.
+fn identity(object: &Value) -> String {
+    let kind = object["kind"].as_str().unwrap_or_default();
+    format!("{kind} {}", name(object))
+}
+
+/// Everything that can be built, by where it comes from.
+fn builds(cluster: &Cluster) -> Result<Vec<(String, Vec<Value>)>> {
+    let mut builds = Vec::new();
+    for folder in KUSTOMIZATIONS {
+        builds.push((folder.to_owned(), render(cluster, folder)?));
+    }
+    for (resources, components) in ON_DEMAND {
+        builds.push((
+            components.join(" "),
+            render_together(cluster, resources, components)?,
+        ));
+    }
+    Ok(builds)
+}
+
+/// Every object that can be built, with where it comes from.
+fn everything(cluster: &Cluster) -> Result<Vec<(String, Value)>> {
+    let objects = builds(cluster)?.into_iter().flat_map(|(folder, objects)| {
+        objects
+            .into_iter()
+            .map(move |object| (folder.clone(), object))
+    });
+    Ok(objects.collect())
+}
+
+/// What a folder of one's own makes of folders and components of the repository.
+fn render_together(
+    cluster: &Cluster,
+    resources: &[&str],
+    components: &[&str],
+) -> Result<Vec<Value>> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().canonicalize()?;
+    // Kustomizations name each other by relative paths only.
+    let up = "../".repeat(path.components().count() - 1);
+    let ours = repository().canonicalize()?;
+    let ours = ours.strip_prefix("/")?.display();
+    let list = |folders: &[&str]| -> Vec<String> {
+        let paths = folders.iter().map(|folder| format!("{up}{ours}/{folder}"));
+        paths.collect()
+    };
+    let kustomization = json!({"resources": list(resources), "components": list(components)});
+    fs::write(path.join("kustomization.yaml"), kustomization.to_string())?;
+    render_folder(cluster, &path)
 }
 
 /// What `kubectl kustomize` makes of a folder of the repository.
