@@ -1,4 +1,5 @@
-//! What the function may do in the cluster: exactly what `tests/rbac/hookrun-flow.txt` lists, and nothing that it does not need.
+//! What the functions may do in the cluster: exactly what the files of `tests/rbac` list, and nothing that they do not need.
+//! Only the flow function may do anything at all; `manifests.rs` sees to that.
 //!
 //! All other cases run with the same Role, so that a missing right fails them.
 
@@ -19,6 +20,15 @@ use crate::{
 
 const ROLE: &str = "knative/namespace/role.yaml";
 
+/// Every Role of the manifests, and the list of the rights that it gives.
+const ROLES: [(&str, &str); 2] = [
+    (ROLE, "tests/rbac/hookrun-flow.txt"),
+    (
+        "knative/flows/role.yaml",
+        "tests/rbac/hookrun-flow-store.txt",
+    ),
+];
+
 /// The cases.
 #[must_use]
 pub fn cases() -> Vec<Case> {
@@ -26,37 +36,9 @@ pub fn cases() -> Vec<Case> {
         case(
             "rbac::rights_of_the_function_are_the_committed_ones",
             async |cluster| {
-                let path = repository().join("tests/rbac/hookrun-flow.txt");
-                let namespace = cluster.namespace("rights").await?;
-                let account = cluster.account("hookrun-flow").await?;
-                // What every account may do, everywhere.
-                let common = rules(&cluster, &namespace, &account).await?;
-                cluster
-                    .grant(&repository().join(ROLE), &namespace, &account)
-                    .await?;
-                let expected: BTreeSet<String> = fs::read_to_string(&path)?
-                    .lines()
-                    .map(str::to_owned)
-                    .collect();
-                let mut found = BTreeSet::new();
-                until(
-                    "the rights are known",
-                    Duration::from_secs(30),
-                    async || {
-                        found = &rules(&cluster, &namespace, &account).await? - &common;
-                        Ok(!found.is_empty())
-                    },
-                )
-                .await?;
-                ensure!(
-                    found == expected,
-                    "{}: {:#?}",
-                    path.display(),
-                    found.symmetric_difference(&expected).collect::<Vec<_>>()
-                );
-                // And none in its own namespace, where its password lies.
-                let own = rules(&cluster, &account.namespace, &account).await?;
-                ensure!(own == common, "{own:#?}");
+                for (role, list) in ROLES {
+                    check_rights(&cluster, role, list).await.context(role)?;
+                }
                 Ok(())
             },
         ),
@@ -91,6 +73,40 @@ pub fn cases() -> Vec<Case> {
         )
         .within(Duration::from_secs(300)),
     ]
+}
+
+/// Whether an account with a Role may do what the list says: nothing else, and nothing in its own namespace.
+async fn check_rights(cluster: &Cluster, role: &str, list: &str) -> Result<()> {
+    let namespace = cluster.namespace("rights").await?;
+    let account = cluster.account("hookrun-flow").await?;
+    // What every account may do, everywhere.
+    let common = rules(cluster, &namespace, &account).await?;
+    cluster
+        .grant(&repository().join(role), &namespace, &account)
+        .await?;
+    let expected: BTreeSet<String> = fs::read_to_string(repository().join(list))?
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let mut found = BTreeSet::new();
+    until(
+        "the rights are known",
+        Duration::from_secs(30),
+        async || {
+            found = &rules(cluster, &namespace, &account).await? - &common;
+            Ok(!found.is_empty())
+        },
+    )
+    .await?;
+    ensure!(
+        found == expected,
+        "{list}: {:#?}",
+        found.symmetric_difference(&expected).collect::<Vec<_>>()
+    );
+    // And none in its own namespace, where its password lies.
+    let own = rules(cluster, &account.namespace, &account).await?;
+    ensure!(own == common, "{own:#?}");
+    Ok(())
 }
 
 /// A right: API group, resource, verb.
