@@ -48,6 +48,7 @@ pub mod concurrency;
 pub mod hostile;
 pub mod kill;
 pub mod payload;
+pub mod sinks;
 pub mod store_kubernetes;
 pub mod store_s3;
 pub mod tools;
@@ -70,6 +71,7 @@ pub fn all() -> Vec<case::Case> {
         store_kubernetes::cases(),
         store_s3::cases(),
         payload::cases(),
+        sinks::cases(),
         tools::cases(),
         both_apis::cases(),
     ]
