@@ -13,6 +13,7 @@
 mod bench;
 mod check;
 mod dist;
+mod e2e;
 mod fuzz;
 mod generate;
 mod image;
@@ -67,6 +68,10 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
+    /// Install the manifests on a whole cluster, use them as users do, and clean up.
+    ///
+    /// Without --kubeconfig it is the cluster of `cargo xtask cluster`, which needs Linux and root, and says what else.
+    E2e(e2e::Arguments),
     /// Do what continuous integration does: `.ci/run`.
     Ci,
 }
@@ -91,6 +96,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Dist => dist::run().map(drop),
         Chore::Image(arguments) => image::run(&arguments),
         Chore::Cluster { rest } => cluster(&rest),
+        Chore::E2e(arguments) => e2e::run(&arguments),
         Chore::Ci => shell::run(&mut shell::command(shell::repository().join(".ci/run"))),
     }
 }
