@@ -105,7 +105,8 @@ impl<W> Case<W> {
 /// Runs the cases that the command line selects.
 #[must_use]
 pub fn run(cases: Vec<Case>) -> ExitCode {
-    let arguments = arguments();
+    // Cases mostly wait for others, so there may be more of them at once than processors.
+    let arguments = arguments(4);
     if arguments.list {
         return list(&arguments, cases).exit_code();
     }
@@ -135,12 +136,11 @@ pub fn run(cases: Vec<Case>) -> ExitCode {
     conclusion.exit_code()
 }
 
-/// The arguments of the command line.
+/// The arguments of the command line, and how many cases run at a time where they do not say it.
 #[must_use]
-pub fn arguments() -> Arguments {
+pub fn arguments(at_once: usize) -> Arguments {
     let mut arguments = Arguments::from_args();
-    // Cases mostly wait for others, so there may be more of them at once than processors.
-    arguments.test_threads.get_or_insert(4);
+    arguments.test_threads.get_or_insert(at_once);
     arguments
 }
 
@@ -148,8 +148,7 @@ pub fn arguments() -> Arguments {
 #[must_use]
 pub fn list<W>(arguments: &Arguments, cases: Vec<Case<W>>) -> Conclusion {
     let cases = cases.into_iter();
-    let list =
-        cases.map(|case| Trial::test(case.name, || Ok(())).with_ignored_flag(case.ignored));
+    let list = cases.map(|case| Trial::test(case.name, || Ok(())).with_ignored_flag(case.ignored));
     libtest_mimic::run(arguments, list.collect())
 }
 

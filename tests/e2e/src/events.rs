@@ -218,15 +218,19 @@ async fn poison(world: Arc<World>) -> Result<()> {
         &format!("/flow/key/ART_FLOW_e2e-unknown/ns/{RUNS}"),
     )
     .await?;
-    for (kind, code) in [("e2e.unknown", "422"), ("dev.hookrun.flow", "400")] {
+    for (kind, code) in [("e2e.unknown", 422), ("dev.hookrun.flow", 400)] {
         let id = Uuid::new_v4().to_string();
         post(&world, kind, &id, &json!({"word": "poison"})).await?;
         // Two functions start from zero on the way; the ten repeats of the delivery would take minutes.
-        told(&world, SINK, &id, code, Duration::from_secs(60))
+        let refused = format!(r#""status":"{code}""#);
+        told(&world, SINK, &id, &refused, Duration::from_secs(60))
             .await
             .with_context(|| kind.to_owned())?;
         let log = log(&world, EVENTS).await?;
-        let tries = log.lines().filter(|line| line.contains(&id)).count();
+        let tries = log
+            .lines()
+            .filter(|line| line.contains(&id) && line.contains("answered"))
+            .count();
         ensure!(tries == 1, "{kind}: {tries} tries");
         ensure!(
             world.runs_of(RUNS, &id).await?.is_empty(),
@@ -264,7 +268,7 @@ async fn later(world: Arc<World>) -> Result<()> {
     let id = Uuid::new_v4().to_string();
     let refused = async {
         post(&world, "e2e.later", &id, &json!({})).await?;
-        told(&world, EVENTS, &id, "503", PATIENCE).await?;
+        told(&world, EVENTS, &id, r#""status":503"#, PATIENCE).await?;
         ensure!(
             world.runs_of(QUEUE, &id).await?.is_empty(),
             "there is a run already"

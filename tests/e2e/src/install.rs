@@ -117,7 +117,6 @@ pub(crate) async fn install(
         Ok(json!({
             "namespace": namespace,
             "resources": [at(base)],
-            "components": [at("knative/image/fetch")],
             "images": [{"name": "hookrun", "newName": image, "newTag": tag}],
             "configMapGenerator": [{"name": FLOW, "behavior": "merge", "literals": common}],
             "secretGenerator": [
@@ -136,7 +135,7 @@ pub(crate) async fn install(
         }))
     };
     let mut main = site(MAIN, "knative/full")?;
-    main["components"] = json!([at("knative/image/fetch"), at("knative/flow/by-name")]);
+    main["components"] = json!([at("knative/flow/by-name")]);
     // Eventing sends no tokens, as long as nobody has switched that on.
     main["configMapGenerator"]
         .as_array_mut()
@@ -149,7 +148,7 @@ pub(crate) async fn install(
     // Narrow, so that one machine can send more than it takes.
     storm["patches"] = json!([{"target": {"kind": "Service", "name": FLOW}, "patch": json!([
         {"op": "replace", "path": "/spec/template/metadata/annotations/autoscaling.knative.dev~1max-scale", "value": "1"},
-        {"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": {"name": "HOOKRUN_REQUESTS", "value": "8"}},
+        {"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--requests=8"},
     ]).to_string()}]);
     overlays.apply("storm", storm).await?;
     let certificate = overlays.name().await?;
@@ -261,7 +260,6 @@ fn image(settings: &Settings, folder: &Path) -> Result<String> {
         return Ok(image.clone());
     }
     ensure!(settings.own(), "HOOKRUN_E2E_IMAGE is not set");
-    function::build()?;
     let executable = function::executable().canonicalize()?;
     let archive = folder.join("hookrun-debug.tar");
     let name = "dev.local/hookrun-debug:1";

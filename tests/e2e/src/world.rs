@@ -11,7 +11,11 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use control_plane::{Programs, eventually, until};
 use kube::Client;
 use serde_json::{Value, json};
-use system_tests::{case::Case, function::repository, support::objects::Objects};
+use system_tests::{
+    case::Case,
+    function::{self, repository},
+    support::objects::Objects,
+};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::{
@@ -66,6 +70,8 @@ impl World {
             .await
             .context("the cluster of KUBECONFIG cannot be used")?;
         check(&admin).await?;
+        // What users have on their own machine.
+        tokio::task::spawn_blocking(function::build).await??;
         let tools = Tools::provide(&settings, &folder).await?;
         let (main, storm) = install::install(&settings, &tools, &kubectl, &folder).await?;
         eprintln!(
