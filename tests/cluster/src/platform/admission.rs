@@ -21,16 +21,17 @@ struct Webhook {
     kind: &'static str,
     /// The kind in addresses.
     resource: &'static str,
-    /// A `spec` that it lets pass.
+    /// What of an object it lets pass.
     right: Value,
-    /// One that the API server itself would take, and the webhook refuses.
+    /// What the API server itself would take, and the webhook refuses.
     wrong: Value,
 }
 
 fn webhooks() -> [Webhook; 3] {
     let function = |concurrency: i8| {
         let containers = json!([{"image": "dev.local/any:1"}]);
-        json!({"template": {"spec": {"containerConcurrency": concurrency, "containers": containers}}})
+        let spec = json!({"containerConcurrency": concurrency, "containers": containers});
+        json!({"spec": {"template": {"spec": spec}}})
     };
     [
         Webhook {
@@ -47,7 +48,7 @@ fn webhooks() -> [Webhook; 3] {
             kind: "Broker",
             resource: "brokers",
             right: json!({}),
-            wrong: json!({"delivery": {"backoffDelay": "soon"}}),
+            wrong: json!({"spec": {"delivery": {"backoffDelay": "soon"}}}),
         },
         Webhook {
             system: "the in-memory channel",
@@ -55,7 +56,7 @@ fn webhooks() -> [Webhook; 3] {
             kind: "InMemoryChannel",
             resource: "inmemorychannels",
             right: json!({}),
-            wrong: json!({"delivery": {"backoffDelay": "soon"}}),
+            wrong: json!({"metadata": {"annotations": {"eventing.knative.dev/scope": "nowhere"}}}),
         },
     ]
 }
@@ -81,17 +82,15 @@ pub(super) async fn answers(client: &Client, limit: Duration) -> Result<()> {
 }
 
 /// Asks whether an object would be stored; the error is the API server's, in its words.
-async fn ask(client: &Client, webhook: &Webhook, spec: &Value) -> Result<(), String> {
+async fn ask(client: &Client, webhook: &Webhook, object: &Value) -> Result<(), String> {
     let url = format!(
         "/apis/{}/namespaces/default/{}?dryRun=All",
         webhook.api_version, webhook.resource
     );
-    let object = json!({
-        "apiVersion": webhook.api_version,
-        "kind": webhook.kind,
-        "metadata": {"name": "asked"},
-        "spec": spec,
-    });
+    let mut object = object.clone();
+    object["apiVersion"] = json!(webhook.api_version);
+    object["kind"] = json!(webhook.kind);
+    object["metadata"]["name"] = json!("asked");
     let request = Request::post(url)
         .header("content-type", "application/json")
         .body(object.to_string().into_bytes())
