@@ -442,6 +442,26 @@ mod tests {
     }
 
     #[test]
+    fn objects_are_named_by_folder_or_by_the_beginning_of_a_file() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        fs::create_dir_all(root.path().join("config/deeper"))?;
+        for name in ["b.yaml", "a-1.yaml", "a-2.yaml", "a.go", "deeper/a-3.yaml"] {
+            fs::write(root.path().join("config").join(name), "")?;
+        }
+        let names = |prefix: &str| -> Result<Vec<String>> {
+            let files = yaml_files(root.path(), prefix)?;
+            let name = |file: &PathBuf| file.file_name().unwrap().to_string_lossy().into_owned();
+            Ok(files.iter().map(name).collect())
+        };
+        assert_eq!(names("config/")?, ["a-1.yaml", "a-2.yaml", "b.yaml"]);
+        assert_eq!(names("config/a-")?, ["a-1.yaml", "a-2.yaml"]);
+        assert_eq!(names("config/b.yaml")?, ["b.yaml"]);
+        // Moved by a newer version of the module, say.
+        assert!(names("config/c").is_err());
+        Ok(())
+    }
+
+    #[test]
     fn every_program_has_its_pins() -> Result<()> {
         for program in PROGRAMS {
             Plan::of(program).with_context(|| program.name)?;
