@@ -29,19 +29,10 @@ const KUSTOMIZATIONS: [&str; 8] = [
     "examples/tenants",
 ];
 
-/// What is listed only by those who want it: folders of resources, and components upon them.
-const ON_DEMAND: [(&[&str], &[&str]); 3] = [
-    (&["kourier/name"], &["kourier/cert-manager"]),
-    (&["kourier/name"], &["kourier/tls-elsewhere"]),
-    (
-        &["knative/base"],
-        &[
-            "knative/flow",
-            "knative/events",
-            "knative/events/open",
-            "knative/common",
-        ],
-    ),
+/// What is listed only by those who want it: a folder of resources, and a component upon it.
+const ON_DEMAND: [(&str, &str); 2] = [
+    ("kourier/name", "kourier/cert-manager"),
+    ("kourier/name", "kourier/tls-elsewhere"),
 ];
 
 /// The Secrets that may give a function its stores.
@@ -604,10 +595,10 @@ fn builds(cluster: &Cluster) -> Result<Vec<(String, Vec<Value>)>> {
     for folder in KUSTOMIZATIONS {
         builds.push((folder.to_owned(), render(cluster, folder)?));
     }
-    for (resources, components) in ON_DEMAND {
+    for (resource, component) in ON_DEMAND {
         builds.push((
-            components.join(" "),
-            render_together(cluster, resources, components)?,
+            component.to_owned(),
+            render_together(cluster, resource, component)?,
         ));
     }
     Ok(builds)
@@ -623,23 +614,20 @@ fn everything(cluster: &Cluster) -> Result<Vec<(String, Value)>> {
     Ok(objects.collect())
 }
 
-/// What a folder of one's own makes of folders and components of the repository.
-fn render_together(
-    cluster: &Cluster,
-    resources: &[&str],
-    components: &[&str],
-) -> Result<Vec<Value>> {
+/// What a folder of one's own makes of a folder and a component of the repository.
+fn render_together(cluster: &Cluster, resource: &str, component: &str) -> Result<Vec<Value>> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().canonicalize()?;
     // Kustomizations name each other by relative paths only.
     let up = "../".repeat(path.components().count() - 1);
     let ours = repository().canonicalize()?;
-    let ours = ours.strip_prefix("/")?.display();
-    let list = |folders: &[&str]| -> Vec<String> {
-        let paths = folders.iter().map(|folder| format!("{up}{ours}/{folder}"));
-        paths.collect()
+    let at = |part: &str| {
+        format!(
+            "{up}{}/{part}",
+            ours.display().to_string().trim_start_matches('/')
+        )
     };
-    let kustomization = json!({"resources": list(resources), "components": list(components)});
+    let kustomization = json!({"resources": [at(resource)], "components": [at(component)]});
     fs::write(path.join("kustomization.yaml"), kustomization.to_string())?;
     render_folder(cluster, &path)
 }
