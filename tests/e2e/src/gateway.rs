@@ -112,7 +112,7 @@ impl Proxy {
         })
     }
 
-    /// Its URL, for `HTTPS_PROXY`.
+    /// Its URL, for `ALL_PROXY`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }

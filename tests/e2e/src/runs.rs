@@ -91,9 +91,9 @@ echo "hello from next" > greeting
 git commit --quiet --all --message two
 git checkout --quiet main
 mkdir /tmp/www
-git clone --quiet --bare /tmp/work /tmp/www/parts.git
-git -C /tmp/www/parts.git update-server-info
-echo '/:ci:open sesame' > /tmp/httpd.conf
+cp -r .git /tmp/www/parts.git
+git --git-dir /tmp/www/parts.git update-server-info
+echo '/:ci:open-sesame' > /tmp/httpd.conf
 exec httpd -f -vv -p 8080 -h /tmp/www -c /tmp/httpd.conf
 "#;
 
@@ -114,7 +114,7 @@ async fn git(world: Arc<World>) -> Result<()> {
         "git_uri": format!("http://git.{RUNS}.svc.cluster.local:8080/parts.git"),
         "git_branch": "next",
         "git_login": "ci",
-        "git_password": "open sesame",
+        "git_password": "open-sesame",
     });
     let run = ask(gateway.post("/flow").body(flow.to_string()))
         .await?

@@ -307,7 +307,7 @@ impl World {
                 .await
                 .unwrap_or_else(|error| format!("{error:#}"));
             // The end says most.
-            let lines: Vec<_> = told.lines().rev().take(40).collect();
+            let lines: Vec<_> = told.lines().rev().take(20).collect();
             let lines: Vec<_> = lines.into_iter().rev().collect();
             format!("$ kubectl {}\n{}\n", arguments.join(" "), lines.join("\n"))
         };
@@ -326,7 +326,7 @@ impl World {
                 "--container",
                 "hookrun",
                 "--tail",
-                "40",
+                "8",
                 "--prefix",
             ])
             .await
