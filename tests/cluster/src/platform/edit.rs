@@ -68,19 +68,22 @@ fn edit(mut object: Value, gateway: IpAddr) -> Result<Value> {
 }
 
 /// Leaves out how much processor time a container asks for, since all of them together ask for more than two cores, and how
-/// much it may have, which takes the place of a request that is missing. Lets it be ready as soon as it is.
+/// much it may have, which takes the place of a request that is missing. Until it has started it is asked every second
+/// whether it is ready, later as seldom as before.
 fn shrink(container: &mut Value) {
     for amounts in ["/resources/requests", "/resources/limits"] {
         if let Some(Value::Object(amounts)) = container.pointer_mut(amounts) {
             amounts.remove("cpu");
         }
     }
-    if let Some(Value::Object(probe)) = container.get_mut("readinessProbe") {
-        probe.remove("initialDelaySeconds");
-        probe.insert("periodSeconds".to_owned(), json!(1));
-        // As patient as before, which may have been 3 times 10 seconds.
-        probe.insert("failureThreshold".to_owned(), json!(30));
-    }
+    let Some(Value::Object(ready)) = container.get_mut("readinessProbe") else {
+        return;
+    };
+    ready.remove("initialDelaySeconds");
+    let mut started = ready.clone();
+    started.insert("periodSeconds".to_owned(), json!(1));
+    started.insert("failureThreshold".to_owned(), json!(300));
+    container["startupProbe"] = Value::Object(started);
 }
 
 /// Puts our own images in the place of those that a value names.
@@ -143,7 +146,8 @@ mod tests {
             json!([{
                 "image": "dev.local/serving-activator:1",
                 "resources": {"requests": {"memory": "60Mi"}, "limits": {"memory": "600Mi"}},
-                "readinessProbe": {"httpGet": {"port": 8012}, "periodSeconds": 1, "failureThreshold": 30},
+                "readinessProbe": {"httpGet": {"port": 8012}, "periodSeconds": 10},
+                "startupProbe": {"httpGet": {"port": 8012}, "periodSeconds": 1, "failureThreshold": 300},
                 "env": [{"name": "AUTH_PROXY_IMAGE", "value": "dev.local/eventing-auth-proxy:1"}],
             }])
         );
