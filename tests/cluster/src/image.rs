@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
@@ -204,21 +205,29 @@ fn architecture() -> &'static str {
     }
 }
 
-/// Imports archives into a node's containerd.
+/// Imports the archive of an image into a node's containerd.
 pub(crate) fn import(ctr: &Path, socket: &Path, archive: &Path) -> Result<()> {
+    images(ctr, socket, &["import", "--local"], archive.as_os_str())
+        .with_context(|| format!("{} is not imported", archive.display()))
+}
+
+/// Removes an image, by its name, from a node's containerd, with all that no other image has.
+pub(crate) fn remove(ctr: &Path, socket: &Path, name: &str) -> Result<()> {
+    images(ctr, socket, &["remove", "--sync"], name.as_ref())
+        .with_context(|| format!("{name} is not removed"))
+}
+
+fn images(ctr: &Path, socket: &Path, what: &[&str], which: &OsStr) -> Result<()> {
     let output = Command::new(ctr)
         .arg("--address")
         .arg(socket)
-        .args(["--namespace", "k8s.io", "images", "import", "--local"])
-        .arg(archive)
+        .args(["--namespace", "k8s.io", "images"])
+        .args(what)
+        .arg(which)
         .output()
         .context("ctr does not start")?;
-    ensure!(
-        output.status.success(),
-        "{} is not imported: {}",
-        archive.display(),
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}", told.trim());
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Knative Serving behind Kourier, and Knative Eventing, as pods on a node that runs.
+//! Knative Serving behind Kourier, and Knative Eventing, as pods on a node that runs; Tekton Triggers too, where it is wanted.
 //!
 //! Objects come from the YAML of their modules, and images are made of programs built from the same modules. What a small
 //! node without a way out needs changed is in [`edit`], and nowhere else.
@@ -32,17 +32,23 @@ use kube::{
 use serde_json::Value;
 use tokio::{runtime::Handle, task::block_in_place};
 
-use crate::{Programs, eventually, until};
+use crate::{Programs, Tier, eventually, until};
 
-/// The programs whose objects make up the platform.
-const SYSTEMS: [&str; 3] = [
-    "serving-controller",
-    "kourier-controller",
-    "eventing-controller",
+/// The programs with the objects of a system, and the smallest cluster that has it.
+const SYSTEMS: [(Tier, &str); 4] = [
+    (Tier::Platform, "serving-controller"),
+    (Tier::Platform, "kourier-controller"),
+    (Tier::Platform, "eventing-controller"),
+    (Tier::Comparison, "triggers-controller"),
 ];
 
 /// Where their Deployments are.
-const NAMESPACES: [&str; 3] = ["knative-serving", "kourier-system", "knative-eventing"];
+const NAMESPACES: [&str; 4] = [
+    "knative-serving",
+    "kourier-system",
+    "knative-eventing",
+    "tekton-pipelines",
+];
 
 /// How long everything may take to be ready; a busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -50,7 +56,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// Requests to the API server at a time.
 const AT_ONCE: usize = 16;
 
-/// Installs the systems and waits until they are ready, telling on standard error how far it is.
+/// Installs the systems of a tier and waits until they are ready, telling on standard error how far it is.
 ///
 /// `gateway` is the address of the node at which requests from outside arrive, and `import` gives the image in an archive to
 /// the node's containerd.
@@ -61,12 +67,13 @@ const AT_ONCE: usize = 16;
 pub(crate) async fn install(
     client: &Client,
     programs: &Programs,
+    tier: Tier,
     gateway: IpAddr,
     import: &(dyn Fn(&Path) -> Result<()> + Sync),
 ) -> Result<()> {
     eprintln!("cluster: platform: images and objects");
     let mut objects = Vec::new();
-    for system in SYSTEMS {
+    for (_, system) in SYSTEMS.iter().filter(|(least, _)| *least <= tier) {
         objects.extend(programs.objects(system)?);
     }
     let [types, rest, running] = waves(edit::all(objects, gateway)?);
@@ -75,7 +82,7 @@ pub(crate) async fn install(
     let runtime = Handle::current();
     block_in_place(|| {
         thread::scope(|scope| {
-            let images = scope.spawn(|| images::load(programs, import));
+            let images = scope.spawn(|| images::load(programs, tier, import));
             runtime.block_on(async {
                 apply(client, types).await?;
                 apply(client, rest).await
@@ -88,7 +95,7 @@ pub(crate) async fn install(
     apply(client, running).await?;
 
     available(client).await?;
-    admission::answers(client, PATIENCE).await
+    admission::answers(client, tier, PATIENCE).await
 }
 
 /// Objects in the order in which they are created: what others need to exist; what nobody acts upon yet; what runs, and what

@@ -59,10 +59,10 @@ impl Standing {
         self.folder.join(ADMIN)
     }
 
-    /// Starts it, and waits until it is ready, telling how far it is; does nothing if one of this tier is up.
+    /// Starts it, and waits until it is ready, telling how far it is; does nothing if one is up that has as much.
     ///
     /// # Errors
-    /// This machine lacks something, one of another tier is up, or a part does not start.
+    /// This machine lacks something, a smaller one is up, or a part does not start.
     pub fn up(&self, tier: Tier) -> Result<()> {
         if tier >= Tier::Node {
             sandbox::check()?;
@@ -73,9 +73,9 @@ impl Standing {
                 .ready()
                 .context("a start was interrupted; end it first: cargo xtask cluster down")?;
             ensure!(
-                ready.tier == tier,
-                "one of another tier is up ({:?}); end it first: cargo xtask cluster down",
-                ready.tier
+                ready.tier >= tier,
+                "a smaller one is up ({}); end it first: cargo xtask cluster down",
+                name(ready.tier)
             );
             eprintln!("cluster: already up");
             return Ok(());
@@ -184,15 +184,30 @@ impl Standing {
     /// # Errors
     /// There is no node, or the archive holds no image.
     pub fn load(&self, archive: &Path) -> Result<()> {
+        ensure!(archive.is_file(), "no file {}", archive.display());
+        image::import(&Programs::built().path("ctr"), &self.containerd()?, archive)
+    }
+
+    /// Takes an image from the node again, with all that no other image has; does nothing if it has none of this name.
+    ///
+    /// # Errors
+    /// There is no node.
+    pub fn unload(&self, name: &str) -> Result<()> {
+        image::remove(&Programs::built().path("ctr"), &self.containerd()?, name)
+    }
+
+    /// The socket of the node's containerd, which only the node sees.
+    fn containerd(&self) -> Result<PathBuf> {
         let ready = self.require()?;
         ensure!(
             ready.tier >= Tier::Node,
             "this cluster has no node; start it with --tier node or platform"
         );
-        ensure!(archive.is_file(), "no file {}", archive.display());
-        // Where only the node sees it.
-        let socket = PathBuf::from(format!("/proc/{}/root{}", self.parent()?, node::SOCKET));
-        image::import(&Programs::built().path("ctr"), &socket, archive)
+        Ok(PathBuf::from(format!(
+            "/proc/{}/root{}",
+            self.parent()?,
+            node::SOCKET
+        )))
     }
 
     /// The log of a part.
@@ -375,7 +390,7 @@ impl Standing {
             let import = |archive: &Path| {
                 image::import(&programs.path("ctr"), Path::new(node::SOCKET), archive)
             };
-            platform::install(&cluster.admin(), &programs, sandbox::NODE, &import).await?;
+            platform::install(&cluster.admin(), &programs, tier, sandbox::NODE, &import).await?;
         }
         Ok(cluster)
     }
@@ -387,6 +402,7 @@ fn name(tier: Tier) -> &'static str {
         Tier::ControlPlane => "control-plane",
         Tier::Node => "node",
         Tier::Platform => "platform",
+        Tier::Comparison => "comparison",
     }
 }
 

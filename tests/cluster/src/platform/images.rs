@@ -17,16 +17,17 @@ use crate::{
 /// Images in the making at a time: one is digested and written while the runtime unpacks another.
 const AT_ONCE: usize = 2;
 
-/// Makes the images of all programs of the tier, and imports them.
+/// Makes the images of all programs that a tier has as pods, and imports them.
 pub(super) fn load(
     programs: &Programs,
+    tier: Tier,
     import: &(dyn Fn(&Path) -> Result<()> + Sync),
 ) -> Result<()> {
     // On the node's own: even if we are killed, it vanishes with the node.
     let folder = tempfile::tempdir_in("/run")?;
     let platform: Vec<_> = PROGRAMS
         .iter()
-        .filter(|program| program.tier == Tier::Platform)
+        .filter(|program| program.tier >= Tier::Platform && program.tier <= tier)
         .collect();
     let share = |first: usize| -> Result<()> {
         for program in platform.iter().skip(first).step_by(AT_ONCE) {

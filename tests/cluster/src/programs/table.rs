@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use Tier::{ControlPlane, Node, Platform};
+use Tier::{Comparison, ControlPlane, Node, Platform};
 
 /// How much of a cluster there is; each holds what the ones before it hold.
 #[derive(
@@ -15,6 +15,8 @@ pub enum Tier {
     Node,
     /// Knative Serving with Kourier and Knative Eventing on it.
     Platform,
+    /// What Hookrun is compared with as well: Tekton Triggers.
+    Comparison,
 }
 
 /// One program. Another system is another folder with its pins, and another entry in [`PROGRAMS`].
@@ -147,6 +149,14 @@ pub const PROGRAMS: &[Program] = &[
     Program::go(Platform, "eventing", "eventing-api-server-source",
         "knative.dev/eventing/cmd/apiserver_receive_adapter"),
     Program::go(Platform, "eventing", "eventing-auth-proxy", "knative.dev/eventing/cmd/auth_proxy"),
+
+    // What others make runs of events with.
+    Program::go(Comparison, "triggers", "triggers-controller", "github.com/tektoncd/triggers/cmd/controller")
+        .needs(TRIGGERS),
+    Program::go(Comparison, "triggers", "triggers-webhook", "github.com/tektoncd/triggers/cmd/webhook"),
+    Program::go(Comparison, "triggers", "triggers-interceptors", "github.com/tektoncd/triggers/cmd/interceptors"),
+    Program::go(Comparison, "triggers", "triggers-event-listener",
+        "github.com/tektoncd/triggers/cmd/eventlistenersink"),
 ];
 
 const TEKTON: &[Objects] = &[Objects {
@@ -210,6 +220,11 @@ const EVENTING: &[Objects] = &[Objects {
         "config/channels/in-memory-channel/webhooks/",
         "third_party/eventing-integrations-latest/",
     ],
+}];
+
+const TRIGGERS: &[Objects] = &[Objects {
+    module: "github.com/tektoncd/triggers",
+    files: &["config/", "config/interceptors/"],
 }];
 
 #[cfg(test)]
