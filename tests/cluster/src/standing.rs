@@ -65,7 +65,7 @@ impl Standing {
     /// This machine lacks something, a smaller one is up, or a part does not start.
     pub fn up(&self, tier: Tier) -> Result<()> {
         if tier >= Tier::Node {
-            sandbox::check()?;
+            sandbox::check(tier)?;
         }
         let _turn = self.turn()?;
         if self.is_up()? {
