@@ -100,9 +100,14 @@ impl Side {
 
 /// The function's `Authorization`.
 pub(crate) fn credentials() -> String {
+    basic(USER, PASSWORD)
+}
+
+/// An `Authorization` with a user and a password.
+pub(crate) fn basic(user: &str, password: &str) -> String {
     format!(
         "Basic {}",
-        BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"))
+        BASE64_STANDARD.encode(format!("{user}:{password}"))
     )
 }
 

@@ -12,6 +12,7 @@
 
 mod conversion;
 mod events;
+mod platform;
 mod process;
 mod recipe;
 mod stored;
@@ -58,7 +59,15 @@ struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
     flows: usize,
 
-    /// Measure only these; all if none is given.
+    /// The image that `cargo xtask image` makes, for the part `platform`.
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+
+    /// Starts from zero of each side, for the part `platform`; each takes more than a minute.
+    #[arg(long, value_name = "NUMBER", default_value_t = 5)]
+    starts: usize,
+
+    /// Measure only these; all but `platform` if none is given.
     #[arg(value_enum)]
     only: Vec<Part>,
 }
@@ -74,6 +83,14 @@ enum Part {
     Events,
     /// Time per event with few and with many flows.
     Stored,
+    /// The function on Knative behind Kourier, and Tekton Triggers beside it: on the cluster that `cargo xtask cluster up --tier
+    /// comparison` starts, which needs root. Only when it is named.
+    Platform,
+}
+
+impl Part {
+    /// Those that need a control plane of their own.
+    const ON_CONTROL_PLANE: [Self; 3] = [Self::Process, Self::Events, Self::Stored];
 }
 
 impl Arguments {
@@ -82,7 +99,7 @@ impl Arguments {
     }
 
     fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+        self.only.contains(&part) || self.only.is_empty() && part != Part::Platform
     }
 }
 
@@ -112,7 +129,13 @@ async fn run(arguments: &Arguments) -> Result<Table> {
     if arguments.wants(Part::Conversion) {
         conversion::measure(&mut table)?;
     }
-    if arguments.only == [Part::Conversion] {
+    if arguments.wants(Part::Platform) {
+        platform::measure(&mut table, arguments).await?;
+    }
+    if !Part::ON_CONTROL_PLANE
+        .iter()
+        .any(|part| arguments.wants(*part))
+    {
         return Ok(table);
     }
     let programs = Programs::for_tier(Tier::ControlPlane)?;

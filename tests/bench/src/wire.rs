@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use control_plane::Cluster;
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 #[derive(Clone)]
 pub(crate) struct Target {
     address: SocketAddr,
-    authorization: HeaderValue,
+    headers: HeaderMap,
     tls: Option<Arc<ClientConfig>>,
 }
 
@@ -32,11 +32,22 @@ pub(crate) struct Connection {
 impl Target {
     /// A server without TLS.
     pub(crate) fn plain(address: SocketAddr, authorization: &str) -> Result<Self> {
-        Ok(Self {
+        Self::at(address, None)?.header(header::AUTHORIZATION, authorization)
+    }
+
+    fn at(address: SocketAddr, tls: Option<Arc<ClientConfig>>) -> Result<Self> {
+        let target = Self {
             address,
-            authorization: authorization.parse()?,
-            tls: None,
-        })
+            headers: HeaderMap::new(),
+            tls,
+        };
+        target.header(header::HOST, &address.to_string())
+    }
+
+    /// The same with another header, or another value of one.
+    pub(crate) fn header(mut self, name: HeaderName, value: &str) -> Result<Self> {
+        self.headers.insert(name, value.parse()?);
+        Ok(self)
     }
 
     /// The API server, with a token.
@@ -51,11 +62,8 @@ impl Target {
         let config = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self {
-            address,
-            authorization: format!("Bearer {token}").parse()?,
-            tls: Some(Arc::new(config)),
-        })
+        Self::at(address, Some(Arc::new(config)))?
+            .header(header::AUTHORIZATION, &format!("Bearer {token}"))
     }
 
     /// Opens a connection.
@@ -96,17 +104,7 @@ impl Connection {
         content_type: &'static str,
         body: impl Into<Bytes>,
     ) -> Result<Bytes> {
-        let mut request = Request::new(Full::new(body.into()));
-        *request.method_mut() = method;
-        *request.uri_mut() = path.parse()?;
-        let headers = request.headers_mut();
-        headers.insert(header::HOST, self.target.address.to_string().parse()?);
-        headers.insert(header::AUTHORIZATION, self.target.authorization.clone());
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        self.sender.ready().await?;
-        let response = self.sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
+        let (status, body) = self.ask(method, path, content_type, body).await?;
         if !status.is_success() {
             bail!(
                 "{path} answered {status}: {}",
@@ -114,5 +112,26 @@ impl Connection {
             );
         }
         Ok(body)
+    }
+
+    /// Sends a request and reads the answer to its end, whatever it is.
+    pub(crate) async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: impl Into<Bytes>,
+    ) -> Result<(StatusCode, Bytes)> {
+        let mut request = Request::new(Full::new(body.into()));
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse()?;
+        let headers = request.headers_mut();
+        headers.clone_from(&self.target.headers);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok((status, body))
     }
 }
