@@ -6,7 +6,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -60,7 +60,12 @@ pub(crate) async fn install(
     kubectl: &Kubectl,
     folder: &Path,
 ) -> Result<(Site, Site)> {
+    let began = Instant::now();
     remove(kubectl).await?;
+    eprintln!(
+        "e2e: nothing is left of earlier installations, after {:.0} s",
+        began.elapsed().as_secs_f32()
+    );
     let image = image(settings, folder)?;
     let overlays = Overlays {
         folder: folder.join("manifests"),
