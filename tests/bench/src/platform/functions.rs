@@ -136,8 +136,8 @@ pub(super) async fn memory(
     )?;
     table.row(
         format!("memory {title}"),
-        format!("{hookrun:.1} MiB"),
-        format!("{bare:.1} MiB bare server, {listener:.1} MiB EventListener"),
+        hookrun,
+        format!("{bare} bare server, {listener} EventListener"),
         "",
         "",
     );

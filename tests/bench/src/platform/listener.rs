@@ -29,6 +29,8 @@ pub(super) struct Peer {
     pub(super) door: &'static str,
     pub(super) target: Target,
     pub(super) path: String,
+    /// Where it is asked whether it is there.
+    pub(super) health: &'static str,
     pub(super) body: String,
     /// By what the run of an answer is known.
     pub(super) run: fn(&[u8]) -> Option<String>,
@@ -110,6 +112,7 @@ pub(super) async fn install(site: &Site) -> Result<[[Arc<Peer>; 2]; 2]> {
         door,
         target: hookrun.clone(),
         path,
+        health: "/healthz",
         body,
         run: |answer| {
             let text = std::str::from_utf8(answer).ok()?;
@@ -133,6 +136,7 @@ pub(super) async fn install(site: &Site) -> Result<[[Arc<Peer>; 2]; 2]> {
             door,
             target: site.port(port)?,
             path: "/".to_owned(),
+            health: "/live",
             body,
             run: |answer| {
                 let answer: Value = serde_json::from_slice(answer).ok()?;

@@ -122,9 +122,9 @@ impl Container {
         Ok(())
     }
 
-    /// What one holds, in MiB: its working set, as the kubelet counts it. Asked until it was counted after now; the largest if
-    /// there are several.
-    pub(super) async fn memory(&self, site: &Site) -> Result<f64> {
+    /// What one holds, as the kubelet counts it: its working set, and how much of that no file stands for. Asked until it was
+    /// counted after now; the largest if there are several.
+    pub(super) async fn memory(&self, site: &Site) -> Result<String> {
         let path = "/api/v1/nodes?limit=1";
         let nodes = site.get(path).await?;
         let node = nodes["items"][0]["metadata"]["name"]
@@ -134,7 +134,7 @@ impl Container {
         let pods = self.pods(site).await?;
         let names: Vec<_> = pods.iter().map(|pod| &pod["metadata"]["name"]).collect();
         let mut first = None;
-        let bytes = eventually("the kubelet has counted its memory", PATIENCE, async || {
+        let held = eventually("the kubelet has counted its memory", PATIENCE, async || {
             tokio::time::sleep(Duration::from_millis(500)).await;
             let summary = site.get(&path).await?;
             let stats = summary["pods"].as_array().into_iter().flatten();
@@ -153,13 +153,16 @@ impl Container {
             // The first answer may be older than the question.
             let before = first.get_or_insert_with(|| times.clone());
             let fresh = !times.is_empty() && times.iter().all(|time| !before.contains(time));
-            let largest = counted
-                .iter()
-                .filter_map(|m| m["workingSetBytes"].as_u64())
-                .max();
-            Ok(largest.filter(|_| fresh))
+            let held = |memory: &Value| {
+                Some((
+                    memory["workingSetBytes"].as_u64()?,
+                    memory["rssBytes"].as_u64()?,
+                ))
+            };
+            Ok(counted.iter().filter_map(held).max().filter(|_| fresh))
         })
         .await?;
-        Ok(bytes as f64 / MIB)
+        let (all, anonymous) = (held.0 as f64 / MIB, held.1 as f64 / MIB);
+        Ok(format!("{all:.1} MiB ({anonymous:.1} anonymous)"))
     }
 }
