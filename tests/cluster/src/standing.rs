@@ -61,6 +61,9 @@ impl Standing {
 
     /// Starts it, and waits until it is ready, telling how far it is; does nothing if one is up that has as much.
     ///
+    /// The supervisor is the program that calls this, with the command `supervise`: so it is for this package's own program, and others
+    /// run `cargo xtask cluster up`.
+    ///
     /// # Errors
     /// This machine lacks something, a smaller one is up, or a part does not start.
     pub fn up(&self, tier: Tier) -> Result<()> {
