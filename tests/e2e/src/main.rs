@@ -53,10 +53,12 @@ fn main() -> ExitCode {
     let cases = [
         artisan::cases(),
         runs::cases(),
-        events::cases(own),
+        events::cases(),
         refused::cases(),
         rbac::cases(),
+        // What runs alone comes last: it waits for all others, and others behind it would wait with it.
         load::cases(),
+        events::alone(own),
         rollout::cases(own),
     ]
     .into_iter()
