@@ -12,7 +12,8 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Passed on: the parts to measure, and options; `-- --help` tells what there is.
+    /// Passed on: the parts to measure, and options; `-- --help` tells what there is. Without any, everything is measured but
+    /// `platform`: that is the function on Knative beside Tekton Triggers, on a cluster that needs root.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
