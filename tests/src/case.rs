@@ -145,7 +145,6 @@ pub fn arguments(at_once: usize) -> Arguments {
 }
 
 /// Lists the cases that the arguments select; no world is needed for that.
-#[must_use]
 pub fn list<W>(arguments: &Arguments, cases: Vec<Case<W>>) -> Conclusion {
     let cases = cases.into_iter();
     let list = cases.map(|case| Trial::test(case.name, || Ok(())).with_ignored_flag(case.ignored));
@@ -153,7 +152,6 @@ pub fn list<W>(arguments: &Arguments, cases: Vec<Case<W>>) -> Conclusion {
 }
 
 /// Runs the cases that the arguments select in a world.
-#[must_use]
 pub fn run_in<W: Send + Sync + 'static>(
     world: &Arc<W>,
     runtime: &Runtime,

@@ -45,11 +45,7 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::start`].
-    pub async fn start_at<H, R>(
-        address: &str,
-        tls: Option<Certificate>,
-        handle: H,
-    ) -> Result<Self>
+    pub async fn start_at<H, R>(address: &str, tls: Option<Certificate>, handle: H) -> Result<Self>
     where
         H: Fn(Request<Bytes>) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Result<Response<Body>, Close>> + Send,

@@ -120,6 +120,7 @@ const CHORES: &[&str] = &[
     "bare-server",
     "bench",
     "control-plane",
+    "e2e",
     "system-tests",
     "xtask",
 ];
