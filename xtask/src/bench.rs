@@ -49,7 +49,8 @@ fn on_a_cluster(measure: &mut Command) -> Result<()> {
     if stood {
         return measured;
     }
-    measured.and(shell::run(&mut cluster("down")))
+    let down = shell::run(&mut cluster("down"));
+    measured.and(down)
 }
 
 /// `cargo xtask cluster`
