@@ -58,7 +58,7 @@ pub fn cases() -> Vec<Case> {
                         match tour(cluster, &rest).await {
                             Ok(()) => bail!("nothing needs the right to {right:?}"),
                             Err(error) => ensure!(
-                                format!("{error:#}").contains("403"),
+                                format!("{error:#}").contains("is forbidden: User"),
                                 "without {right:?} something else went wrong: {error:#}"
                             ),
                         }

@@ -21,7 +21,7 @@ pub struct Fault {
 pub enum Kind {
     /// The object is not valid, or an admission webhook refused it. Repeating it is of no use.
     Refused,
-    /// Our ServiceAccount lacks the right.
+    /// Our ServiceAccount lacks the right, or the API server has only just started and knows no Roles yet.
     Forbidden,
     /// The namespace, the object, or Tekton itself does not exist.
     NotFound,

@@ -121,7 +121,7 @@ impl Error {
     /// After how many seconds another try makes sense, if it does.
     pub fn retry_after(&self) -> Option<u32> {
         let wished = match self {
-            Self::Cluster(fault) if fault.kind == cluster::Kind::Blocked => Some(BLOCKED),
+            Self::Cluster(fault) if is_for_the_operator(fault.kind) => Some(BLOCKED),
             Self::Cluster(fault) => fault.retry_after,
             _ => None,
         };
@@ -197,13 +197,19 @@ fn store_status(error: &store::Error) -> StatusCode {
 fn cluster_status(kind: cluster::Kind) -> StatusCode {
     match kind {
         cluster::Kind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
-        cluster::Kind::Forbidden => StatusCode::FORBIDDEN,
         // While writing, this is a namespace that does not exist: the sender asks for what cannot be.
         cluster::Kind::NotFound => StatusCode::UNPROCESSABLE_ENTITY,
         cluster::Kind::Conflict => StatusCode::CONFLICT,
         cluster::Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        cluster::Kind::Unauthorized | cluster::Kind::Unavailable | cluster::Kind::Blocked => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        cluster::Kind::Unauthorized
+        | cluster::Kind::Unavailable
+        | cluster::Kind::Blocked
+        | cluster::Kind::Forbidden => StatusCode::SERVICE_UNAVAILABLE,
     }
+}
+
+/// Whether somebody has to change something in the cluster first. A right that is missing is no fault of the sender's; and
+/// an API server that has just started knows no Roles for a moment, and denies everything.
+fn is_for_the_operator(kind: cluster::Kind) -> bool {
+    matches!(kind, cluster::Kind::Blocked | cluster::Kind::Forbidden)
 }

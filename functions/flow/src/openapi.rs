@@ -84,7 +84,7 @@ const FOREIGN: Answer = (
 );
 const FORBIDDEN: Answer = (
     "403",
-    "The namespace, or a privileged step in it, is not allowed, or the function lacks a right; or a page of another origin is behind the request.",
+    "The namespace, or a privileged step in it, is not allowed; or a page of another origin is behind the request.",
 );
 const UNKNOWN: Answer = ("404", "There is no such flow.");
 const SLOW: Answer = ("408", "The body did not come in time.");

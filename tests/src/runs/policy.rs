@@ -59,7 +59,7 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ),
         case(
-            "runs::namespace_that_is_allowed_but_grants_no_rights_is_forbidden_by_the_cluster",
+            "runs::namespace_that_is_allowed_but_grants_no_rights_is_something_for_the_operator",
             async |cluster| {
                 let other = cluster.namespace("rightless").await?;
                 let scene = Scene::with(&cluster, |setup, namespace| {
@@ -67,7 +67,9 @@ pub(super) fn cases() -> Vec<Case> {
                 })
                 .await?;
                 let answer = scene.post(&flow("x", &other, json!([step("s")]))).await?;
-                answer.refused(403, "cannot apply kubernetes resources: ")?;
+                answer.refused(503, "cannot apply kubernetes resources: ")?;
+                ensure!(answer.text.contains("forbidden"), "{answer:?}");
+                ensure!(answer.header("retry-after") == "30", "{answer:?}");
                 Objects::of(cluster.admin(), &other).ensure_none().await
             },
         ),
