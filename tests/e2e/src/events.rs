@@ -314,24 +314,22 @@ async fn api_server(world: Arc<World>) -> Result<()> {
         &format!("/flow/key/ART_FLOW_e2e-restart/ns/{QUEUE}"),
     )
     .await?;
+    let batch = Uuid::new_v4().simple().to_string();
     // In the cluster, since the way from outside leads through the API server.
     let script = format!(
         "for number in $(seq {COUNT}); do
            wget -q -O /dev/null --header 'ce-specversion: 1.0' --header 'ce-source: /e2e/restart' --header 'ce-type: e2e.restart' \
-             --header \"ce-id: restart-$number\" --header 'content-type: application/json' --post-data '{{}}' '{}' \
-             && echo \"accepted restart-$number\" &
+             --header \"ce-id: {batch}-$number\" --header 'content-type: application/json' --post-data '{{}}' '{}' \
+             && echo \"accepted {batch}-$number\" &
            sleep 0.2
          done
          wait
          echo done",
         ingress(&world).await?
     );
-    world.apply(&world.pod("sender", MAIN, &script)).await?;
-    let told = async || {
-        world
-            .kubectl(&["--namespace", MAIN, "logs", "sender"])
-            .await
-    };
+    let sender = format!("sender-{}", &batch[..8]);
+    world.apply(&world.pod(&sender, MAIN, &script)).await?;
+    let told = async || world.kubectl(&["--namespace", MAIN, "logs", &sender]).await;
     // While it stands still, nothing can be asked.
     let accepted = async |least: usize| {
         until("the sender gets on", PATIENCE, async || {
@@ -361,21 +359,25 @@ async fn api_server(world: Arc<World>) -> Result<()> {
         .filter_map(|line| line.strip_prefix("accepted "))
         .collect();
     let mut runs = BTreeMap::<String, usize>::new();
-    let complete = until("every accepted event has its run", PATIENCE, async || {
-        runs.clear();
-        for run in world.objects(QUEUE).all("PipelineRun").await? {
-            *runs
-                .entry(
-                    event_of(&run)
-                        .split(' ')
-                        .next_back()
-                        .unwrap_or_default()
-                        .to_owned(),
-                )
-                .or_default() += 1;
-        }
-        Ok(accepted.iter().all(|id| runs.contains_key(*id)))
-    })
+    let complete = until(
+        "every accepted event has its run",
+        Duration::from_secs(30),
+        async || {
+            runs.clear();
+            for run in world.objects(QUEUE).all("PipelineRun").await? {
+                *runs
+                    .entry(
+                        event_of(&run)
+                            .split(' ')
+                            .next_back()
+                            .unwrap_or_default()
+                            .to_owned(),
+                    )
+                    .or_default() += 1;
+            }
+            Ok(accepted.iter().all(|id| runs.contains_key(*id)))
+        },
+    )
     .await;
     if let Err(error) = complete {
         let missing: Vec<_> = accepted

@@ -106,7 +106,7 @@ async fn kill_one(world: &World, number: u64) -> Result<()> {
             .unwrap_or_default()
             .to_owned()
     });
-    let victim = if number % 2 == 0 {
+    let victim = if number.is_multiple_of(2) {
         pods.first()
     } else {
         pods.last()

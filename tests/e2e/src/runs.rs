@@ -44,7 +44,7 @@ async fn privileged(world: Arc<World>) -> Result<()> {
     let post = async |step: &Value, namespace: &str| {
         ask(gateway
             .post("/flow")
-            .body(flow("e2e-privileged", namespace, &[step.clone()]).to_string()))
+            .body(flow("e2e-privileged", namespace, std::slice::from_ref(step)).to_string()))
         .await
     };
     let plain = post(&step, PRIVILEGED).await?.run()?.to_owned();
