@@ -55,7 +55,7 @@ async fn installed(
     functions::broker(table, site, &posted[0]).await?;
     rates::at_rest(table, site, posted).await?;
     rates::throughput(table, site, posted).await?;
-    functions::feed_bare(site, rates::ALL).await?;
+    functions::feed(site, &posted[0], rates::ALL).await?;
     functions::memory(table, site, &format!("after {} events", rates::ALL), posted).await?;
     rates::at_rest(table, site, named).await?;
     rates::throughput(table, site, named).await?;

@@ -14,6 +14,7 @@ use system_tests::samples::plain;
 
 use super::{
     listener::Peer,
+    load::Load,
     pods::Container,
     site::{BARE, BROKER_PORT, FLOW, NAMESPACE, RUNS, Site},
 };
@@ -144,10 +145,17 @@ pub(super) async fn memory(
     Ok(())
 }
 
-/// As many requests for the bare server as the others have had events.
-pub(super) async fn feed_bare(site: &Site, requests: usize) -> Result<()> {
+/// As many events and requests for the functions as the EventListener has had: their pods come and go, its own stays.
+pub(super) async fn feed(site: &Site, hookrun: &Arc<Peer>, events: usize) -> Result<()> {
+    let load = Load {
+        connections: 16,
+        events,
+        every: None,
+    };
+    hookrun.awake(site).await?;
+    hookrun.bear(load, &Arc::default()).await?;
     let mut connection = site.service(BARE).await?.connect().await?;
-    for _ in 0..requests {
+    for _ in 0..events {
         healthz(&mut connection).await?;
     }
     Ok(())
