@@ -399,8 +399,11 @@ where
     R: Future<Output = Result<()>> + 'static,
 {
     let limit = Duration::from_secs(seconds);
+    let title = name.to_owned();
     let case = Case::of(name, move |world: Arc<World>| async move {
+        let began = Instant::now();
         let ended = tokio::time::timeout(limit, body(Arc::clone(&world))).await;
+        eprintln!("e2e: {title} took {:.0} s", began.elapsed().as_secs_f32());
         let Err(error) = ended.unwrap_or_else(|_| Err(anyhow!("did not end within {limit:?}")))
         else {
             return Ok(());
