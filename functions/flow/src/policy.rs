@@ -3,7 +3,7 @@
 //! Configuration decides, never a document: a flow names its namespace and its privileged steps, and whoever may post a
 //! flow could otherwise reach everything that the ServiceAccount reaches.
 
-use flows::{flow::Flow, name::Label, stored::Stored};
+use flows::{name::Label, stored::Stored};
 use serde_json::Value;
 
 use crate::error::Error;
@@ -72,15 +72,6 @@ impl Policy {
             namespace: namespace.to_string(),
             steps: steps.join(", "),
         })
-    }
-
-    /// Both checks for a flow.
-    ///
-    /// # Errors
-    /// As [`Policy::check_namespace`] and [`Policy::check_privileged`].
-    pub fn check(&self, flow: &Flow, namespace: &Label) -> Result<(), Error> {
-        self.check_namespace(namespace)?;
-        self.check_privileged(namespace, flow.privileged().map(|step| step.name.as_ref()))
     }
 }
 

@@ -107,6 +107,8 @@ impl Service {
             Target::Document => {
                 let flow = self.parse(data, None)?;
                 let namespace = flow.namespace.clone().ok_or(Error::NoNamespace)?;
+                // Nothing is asked about a namespace that is not ours.
+                self.policy.check_namespace(&namespace)?;
                 let place = self.place(Scope::Document, &object_name(&flow.name), namespace, cause);
                 match self.started_before(&place, cause).await? {
                     Some(started) => Ok(started),
@@ -207,7 +209,8 @@ impl Service {
         payload: &Bytes,
         cause: Cause<'_>,
     ) -> Result<Started, Error> {
-        self.policy.check(flow, &place.namespace)?;
+        let privileged = flow.privileged().map(|step| step.name.as_ref());
+        self.policy.check_privileged(&place.namespace, privileged)?;
         if payload.len() > DATA_MAX && self.payloads.is_none() {
             return Err(Error::PayloadTooLarge {
                 size: payload.len(),
