@@ -139,7 +139,7 @@ async fn beyond(world: Arc<World>) -> Result<()> {
     );
     let all: usize = answers.values().sum();
     let cut = answers.get(CUT).copied().unwrap_or_default();
-    ensure!(cut * 100 <= all, "{answers:?}");
+    ensure!(cut * 50 <= all, "{answers:?}");
     ensure!(most > 0 && most < LIMIT, "{most} bytes of {LIMIT}");
     let pods = world.pods(STORM, &selector).await?;
     ensure!(
