@@ -195,9 +195,13 @@ impl PayloadStore {
             Ok(_) | Err(StoreError::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(fault(error)),
         }
-        match opened.store.delete(path).await {
-            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(fault(error)),
+        let Err(error) = opened.store.delete(path).await else {
+            return Ok(());
+        };
+        // Another sweep was quicker. Some stores tell that by a code of their own, so it is asked for.
+        match opened.store.head(path).await {
+            Err(StoreError::NotFound { .. }) => Ok(()),
+            _ => Err(fault(error)),
         }
     }
 
