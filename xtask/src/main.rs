@@ -53,7 +53,8 @@ enum Chore {
     Fuzz(fuzz::Arguments),
     /// Measure the executable of `dist` beside its limits and beside bare peers, on a real API server; prints one table.
     ///
-    /// Takes some ten minutes; `docs/performance.md` says how to shorten it and how to read it.
+    /// Takes some ten minutes; `docs/performance.md` says how to shorten it and how to read it. `platform` measures the installed product on a
+    /// whole cluster instead, in about twenty.
     Bench(bench::Arguments),
     /// Build the static executable for release into target/dist.
     Dist,
