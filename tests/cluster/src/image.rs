@@ -14,6 +14,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
+use crate::sandbox::find_program;
+
 /// The name of an image that is made here. Knative takes names under `dev.local` as they are, without asking a registry,
 /// and a tag that is not `latest` is never pulled when it is there.
 pub(crate) fn name(of: &str) -> String {
@@ -59,12 +61,22 @@ impl Image {
         self
     }
 
-    /// Adds several names in a folder for one program, as busybox wants them.
-    #[must_use]
-    pub fn links(self, folder: &str, points_at: &str, names: &[&str]) -> Self {
-        names.iter().fold(self, |image, name| {
-            image.link(&format!("{folder}/{name}"), points_at)
-        })
+    /// Adds this machine's busybox, under every name that it answers to, in `/bin`.
+    ///
+    /// # Errors
+    /// There is none, or it does not start.
+    pub fn busybox(self) -> Result<Self> {
+        let program = find_program("busybox").context("the program busybox is missing")?;
+        let output = Command::new(&program)
+            .arg("--list")
+            .output()
+            .context("busybox does not start")?;
+        Ok(String::from_utf8(output.stdout)?
+            .lines()
+            .filter(|name| *name != "busybox")
+            .fold(self.file(program, "/bin/busybox"), |image, name| {
+                image.link(&format!("/bin/{name}"), "busybox")
+            }))
     }
 
     /// Adds a variable of the environment.

@@ -35,5 +35,6 @@ pub use image::Image;
 pub use ports::free as free_ports;
 pub use process::{Killer, Process};
 pub use programs::{Origin, PROGRAMS, Program, Programs, Tier};
+pub use sandbox::find_program;
 pub use standing::Standing;
 pub use wait::{eventually, until};

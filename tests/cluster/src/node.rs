@@ -141,13 +141,8 @@ fn is_ready(node: &Object) -> bool {
 fn load(programs: &Programs, folder: &Path) -> Result<()> {
     let images = folder.join("images");
     fs::create_dir_all(&images)?;
-    let busybox = sandbox::find("busybox").context("busybox is missing")?;
-    let mut made = vec![(
-        "busybox",
-        Image::new(image::name("busybox"), &["/bin/sh"])
-            .file(busybox, "/bin/busybox")
-            .links("/bin", "busybox", BUSYBOX),
-    )];
+    let busybox = Image::new(image::name("busybox"), &["/bin/sh"]).busybox()?;
+    let mut made = vec![("busybox", busybox)];
     let own = PROGRAMS
         .iter()
         .filter(|program| program.tier == Tier::Node)
@@ -170,72 +165,6 @@ fn load(programs: &Programs, folder: &Path) -> Result<()> {
     }
     Ok(())
 }
-
-/// What steps of flows use.
-const BUSYBOX: &[&str] = &[
-    "[",
-    "awk",
-    "base64",
-    "basename",
-    "cat",
-    "chmod",
-    "cp",
-    "cut",
-    "date",
-    "dd",
-    "dirname",
-    "echo",
-    "env",
-    "expr",
-    "false",
-    "find",
-    "grep",
-    "gunzip",
-    "gzip",
-    "head",
-    "hostname",
-    "httpd",
-    "id",
-    "kill",
-    "ln",
-    "ls",
-    "md5sum",
-    "mkdir",
-    "mktemp",
-    "mv",
-    "nc",
-    "nslookup",
-    "od",
-    "printf",
-    "ps",
-    "pwd",
-    "rm",
-    "rmdir",
-    "sed",
-    "seq",
-    "sh",
-    "sha256sum",
-    "sleep",
-    "sort",
-    "stat",
-    "sync",
-    "tail",
-    "tar",
-    "tee",
-    "test",
-    "timeout",
-    "touch",
-    "tr",
-    "true",
-    "uname",
-    "uniq",
-    "vi",
-    "wc",
-    "wget",
-    "which",
-    "xargs",
-    "yes",
-];
 
 fn network_list() -> Value {
     json!({
@@ -263,7 +192,7 @@ fn network_list() -> Value {
 
 fn containerd_configuration(folder: &Path, cni: &Path) -> Result<String> {
     let plugins = sandbox::plugins().context("the CNI plugins are missing")?;
-    let runc = sandbox::find("runc").context("runc is missing")?;
+    let runc = sandbox::find_program("runc").context("runc is missing")?;
     Ok(format!(
         r#"version = 3
 root = "{root}"

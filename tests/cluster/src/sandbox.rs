@@ -54,8 +54,9 @@ const NEEDED: [(&str, &str); 8] = [
 /// Where systems keep the plugins of CNI, and the package of Debian.
 const PLUGINS: [&str; 3] = ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
 
-/// Where a program lies.
-pub(crate) fn find(program: &str) -> Option<PathBuf> {
+/// Where a program of this machine lies.
+#[must_use]
+pub fn find_program(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])
@@ -83,7 +84,7 @@ fn missing(tier: Tier) -> Vec<String> {
             .push("root: pods, networks and mounts are made with its rights; use sudo".to_owned());
     }
     for (program, package) in NEEDED {
-        if find(program).is_none() {
+        if find_program(program).is_none() {
             missing.push(format!("the program {program}"));
             packages.push(package);
         }
@@ -266,7 +267,7 @@ fn ip(arguments: &[&str]) -> Result<()> {
 }
 
 fn run(program: &str, arguments: &[&str]) -> Result<()> {
-    let path = find(program).unwrap_or_else(|| program.into());
+    let path = find_program(program).unwrap_or_else(|| program.into());
     let output = Command::new(path)
         .args(arguments)
         .stdin(Stdio::null())

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use control_plane::{Image, Standing};
+use control_plane::{Image, Standing, find_program};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -34,50 +34,6 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// What a step of a flow does stands in its variable `SCRIPT`.
 const ENTRYPOINT: [&str; 3] = ["/bin/sh", "-euc", "eval \"$SCRIPT\""];
-
-/// What scripts of tests call.
-const APPLETS: [&str; 40] = [
-    "awk",
-    "base64",
-    "basename",
-    "cat",
-    "chmod",
-    "cp",
-    "cut",
-    "date",
-    "dirname",
-    "echo",
-    "env",
-    "expr",
-    "false",
-    "grep",
-    "head",
-    "hostname",
-    "httpd",
-    "id",
-    "ls",
-    "mkdir",
-    "mktemp",
-    "mv",
-    "nc",
-    "printf",
-    "ps",
-    "rm",
-    "sed",
-    "seq",
-    "sh",
-    "sha256sum",
-    "sleep",
-    "sort",
-    "tail",
-    "test",
-    "touch",
-    "tr",
-    "true",
-    "uname",
-    "wc",
-    "wget",
-];
 
 /// The image, where it can be had.
 pub(crate) struct Tools {
@@ -118,15 +74,9 @@ impl Tools {
 
 /// Busybox and git.
 fn image() -> Result<Image> {
-    let find = |program: &str| {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut places = std::env::split_paths(&path).map(|folder| folder.join(program));
-        places
-            .find(|path| path.is_file())
-            .with_context(|| format!("the program {program} is missing"))
-    };
+    let git = find_program("git").context("the program git is missing")?;
     // git looks for its own programs where it was built to look.
-    let output = std::process::Command::new("git")
+    let output = std::process::Command::new(&git)
         .arg("--exec-path")
         .output()
         .context("git does not start")?;
@@ -136,12 +86,11 @@ fn image() -> Result<Image> {
         image.file(&path, &path)
     };
     let image = Image::new(LOCAL, &ENTRYPOINT)
-        .program(&find("git")?)?
+        .program(&git)?
         .program(format!("{programs}/git").as_ref())?
         .program(format!("{programs}/git-remote-http").as_ref())?
         .program(format!("{programs}/git-sh-i18n--envsubst").as_ref())?
-        .file(find("busybox")?, "/bin/busybox")
-        .links("/bin", "busybox", &APPLETS)
+        .busybox()?
         .link(&format!("{programs}/git-submodule--helper"), "git")
         .env("GIT_TEMPLATE_DIR", "");
     Ok(["git-submodule", "git-sh-setup", "git-sh-i18n"]

@@ -6,12 +6,11 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 
 use crate::{
     Image, Programs, Tier, image,
     programs::{Origin, PROGRAMS, Program},
-    sandbox,
 };
 
 /// Images in the making at a time: one is digested and written while the runtime unpacks another.
@@ -63,14 +62,10 @@ fn of(program: &Program, path: PathBuf) -> Result<Image> {
         // With its libraries, and what the gateway needs to end gently.
         Origin::Python(_) => {
             let target = format!("/usr/local/bin/{}", program.name);
-            let busybox = sandbox::find("busybox").context("busybox is missing")?;
-            let image = Image::new(name, &[&target])
+            Image::new(name, &[&target])
                 .program(&path)?
                 .link(&target, &path.display().to_string())
-                .file(busybox, "/bin/busybox");
-            Ok(["sh", "sleep"].iter().fold(image, |image, command| {
-                image.link(&format!("/bin/{command}"), "busybox")
-            }))
+                .busybox()
         }
     }
 }
