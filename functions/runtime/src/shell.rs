@@ -2,16 +2,14 @@
 //! the span and the counters. A [`tower::Service`], so that a test drives the whole of it without a socket.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Request, StatusCode, Version, header};
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use http::{HeaderValue, Request, StatusCode, header};
+use hyper::body::Body as HttpBody;
 use tokio::sync::{Semaphore, watch};
 use tower::{Service, ServiceExt as _};
 use tracing::{Instrument as _, Span};
@@ -23,6 +21,8 @@ use crate::problem::{self, Problem};
 use crate::router::{self, BoxFuture, Miss, Table, Target};
 use crate::{Body, Call, Limits, Rejection, Response, Router, event, path, response, telemetry};
 
+mod rest;
+
 /// The service that a connection talks to; clones share everything.
 #[derive(Clone)]
 pub struct Shell(Arc<Shared>);
@@ -32,6 +32,7 @@ struct Shared {
     limits: Limits,
     reading: Reading,
     in_flight: Arc<Semaphore>,
+    drains: Semaphore,
     metrics: Arc<Metrics>,
     draining: watch::Sender<bool>,
 }
@@ -78,6 +79,7 @@ impl Shell {
             table: Table::new(with_health(router, &draining))?,
             reading: Reading::new(&limits, Arc::clone(&metrics)),
             in_flight: Arc::new(Semaphore::new(limits.requests.min(Semaphore::MAX_PERMITS))),
+            drains: Semaphore::new(rest::AT_ONCE),
             limits,
             metrics,
             draining,
@@ -113,10 +115,12 @@ impl Shell {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let method = parts.method.clone();
-        let (body, read) = Watched::wrap(body, parts.version);
+        let (body, rest) = rest::wrap(&parts, body);
         let (label, mut response) = self.dispatch(parts, body).await;
-        if read.is_some_and(|read| !read.load(Ordering::Acquire)) {
-            // The rest of the body is not worth reading, so this connection cannot carry another request.
+        if let Some(rest) = rest
+            && !self.drained(rest, started).await
+        {
+            // Nobody waits for more of the body, so this connection cannot carry another request.
             response
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -125,6 +129,16 @@ impl Shell {
             .metrics
             .answered(&label, &method, response.status(), started.elapsed());
         response
+    }
+
+    /// Whether the request's body is at its end, after taking what is left of it. Its clock is that of the whole body.
+    async fn drained<B>(&self, rest: rest::Rest<B>, started: Instant) -> bool
+    where
+        B: HttpBody<Data = Bytes>,
+    {
+        let limits = &self.0.limits;
+        let time = limits.body_time.saturating_sub(started.elapsed());
+        rest.drained(limits.body_bytes, time, &self.0.drains).await
     }
 
     /// Finds out whether the request may be handled at all; with the label it is counted under.
@@ -311,57 +325,5 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let shell = self.clone();
         Box::pin(async move { Ok(shell.answer(request).await) })
-    }
-}
-
-/// A request body that tells whether it was read to its end.
-struct Watched<B> {
-    body: Pin<Box<B>>,
-    read: Arc<AtomicBool>,
-}
-
-impl<B> Watched<B>
-where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    /// Only HTTP/1 has a connection to lose, and only a request with a body can leave something unread.
-    fn wrap(body: B, version: Version) -> (Body, Option<Arc<AtomicBool>>) {
-        if body.is_end_stream() {
-            return (Body::empty(), None);
-        }
-        if version >= Version::HTTP_2 {
-            return (Body::stream(body), None);
-        }
-        let read = Arc::new(AtomicBool::new(false));
-        let watched = Self {
-            body: Box::pin(body),
-            read: Arc::clone(&read),
-        };
-        (Body::stream(watched), Some(read))
-    }
-}
-
-impl<B: HttpBody> HttpBody for Watched<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let polled = self.body.as_mut().poll_frame(cx);
-        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.read.store(true, Ordering::Release);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

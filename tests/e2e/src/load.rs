@@ -43,10 +43,6 @@ const TIME: Duration = Duration::from_secs(20);
 /// What the manifests give to the pod.
 const LIMIT: u64 = 320 * 1024 * 1024;
 
-/// Kourier's words for a connection that ended before it had read the answer, while it was still sending a large body that
-/// the function had already refused. Rare, and no more than that.
-const CUT: &str = "503 by Kourier";
-
 async fn beyond(world: Arc<World>) -> Result<()> {
     let flow = flow("E2E Load", QUEUE, &[step(&world, "none", "true")]);
     world.store("ART_FLOW_e2e-load", &flow).await?;
@@ -85,11 +81,6 @@ async fn beyond(world: Arc<World>) -> Result<()> {
                     Ok(answer) if answer.status == 200 => "200".to_owned(),
                     Ok(answer) if !answer.header("retry-after").is_empty() => {
                         format!("{} with Retry-After", answer.status)
-                    }
-                    Ok(answer)
-                        if size == LARGE && answer.text.contains("connection termination") =>
-                    {
-                        CUT.to_owned()
                     }
                     Ok(answer) => format!(
                         "{}: {} ({size} bytes sent)",
@@ -132,14 +123,12 @@ async fn beyond(world: Arc<World>) -> Result<()> {
         answers.contains_key("503 with Retry-After"),
         "nothing was refused: {answers:?}"
     );
-    let expected = ["200", "503 with Retry-After", CUT];
+    // Also of large bodies that were refused before they were read: the gateway passes the function's answer on.
+    let expected = ["200", "503 with Retry-After"];
     ensure!(
         answers.keys().all(|told| expected.contains(&told.as_str())),
         "{answers:?}"
     );
-    let all: usize = answers.values().sum();
-    let cut = answers.get(CUT).copied().unwrap_or_default();
-    ensure!(cut * 50 <= all, "{answers:?}");
     ensure!(most > 0 && most < LIMIT, "{most} bytes of {LIMIT}");
     let pods = world.pods(STORM, &selector).await?;
     ensure!(

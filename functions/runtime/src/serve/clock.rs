@@ -18,6 +18,8 @@ struct State {
     phase: Phase,
     /// Whether requests come in frames, among others.
     multiplexed: bool,
+    /// Whether an answer said that it is the last one.
+    closing: bool,
     /// Since when the peer has not taken what we write.
     stalled: Option<Instant>,
 }
@@ -41,6 +43,7 @@ impl Clock {
             idle_time: limits.idle_time,
             phase: Phase::Fresh(Instant::now()),
             multiplexed: false,
+            closing: false,
             stalled: None,
         })))
     }
@@ -109,9 +112,11 @@ impl Clock {
         self.with(|state| matches!(state.phase, Phase::Fresh(_) | Phase::Head(_)))
     }
 
-    /// Whether a connection is between two requests, with nothing left to write.
+    /// Whether a connection is between two requests, with nothing left to write, and not about to be closed.
     pub(super) fn is_quiet(&self) -> bool {
-        self.with(|state| matches!(state.phase, Phase::Idle(_)) && state.stalled.is_none())
+        self.with(|state| {
+            matches!(state.phase, Phase::Idle(_)) && state.stalled.is_none() && !state.closing
+        })
     }
 
     /// When to give up, as it stands now.
@@ -128,6 +133,13 @@ impl Clock {
 /// One request that is being answered, until its last byte is handed over.
 #[derive(Debug)]
 pub(super) struct Busy(Clock);
+
+impl Busy {
+    /// The answer says that the connection ends with it.
+    pub(super) fn last(&self) {
+        self.0.with(|state| state.closing = true);
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -239,5 +239,9 @@ async fn answer(
     busy: Busy,
 ) -> Result<Response<Answer>, std::convert::Infallible> {
     let response = shell.answer(request).await;
+    // Only our own shell sets it.
+    if response.headers().contains_key(header::CONNECTION) {
+        busy.last();
+    }
     Ok(response.map(|body| Answer::new(body, busy)))
 }

@@ -31,12 +31,13 @@ pub struct TelemetryOptions {
     #[arg(long, env = "HOOKRUN_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, or levels by module, such as `info,runtime=debug`.
+    /// What is logged: a level, or levels by module, such as `info,runtime=debug`. By default without the lines of the
+    /// Kubernetes client about single attempts: what matters of them is in ours.
     #[arg(
         long = "log",
         env = "HOOKRUN_LOG",
         value_name = "FILTER",
-        default_value = "info"
+        default_value = "info,kube_client::client::builder=off"
     )]
     pub log: String,
 

@@ -151,11 +151,13 @@ async fn an_encoded_body_is_415() {
 }
 
 #[tokio::test]
-async fn an_unread_body_ends_the_connection_and_nothing_else() {
+async fn a_body_that_is_held_back_and_not_read_ends_the_connection_and_nothing_else() {
     let server = Server::start(router(), small()).await;
     let mut peer = server.connect().await;
-    peer.say("POST /ignore HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n")
-        .await;
+    peer.say(
+        "POST /ignore HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+    )
+    .await;
     let answer = peer.answer().await;
     assert!(
         answer.contains("connection: close\r\n") && answer.ends_with("ignored"),
@@ -163,6 +165,46 @@ async fn an_unread_body_ends_the_connection_and_nothing_else() {
     );
     peer.say("hello").await;
     assert_eq!(peer.rest().await, "");
+}
+
+/// A proxy that still sends when the connection ends may never see the answer.
+#[tokio::test]
+async fn a_body_that_nobody_reads_is_taken_before_the_answer() {
+    let server = Server::start(router(), small()).await;
+    let mut peer = server.connect().await;
+    peer.say("POST /ignore HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n")
+        .await;
+    peer.say(&"x".repeat(999)).await;
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), peer.head())
+            .await
+            .is_err(),
+        "answered before the body was there"
+    );
+    // The rest of it, and the next request on the same connection.
+    peer.say("xPOST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab")
+        .await;
+    let first = peer.answer().await;
+    assert!(
+        first.ends_with("ignored") && !first.contains("connection: close"),
+        "{first}"
+    );
+    assert!(peer.answer().await.ends_with("2 bytes"));
+}
+
+#[tokio::test]
+async fn no_more_is_taken_than_a_body_may_have() {
+    let server = Server::start(router(), small()).await;
+    let mut peer = server.connect().await;
+    let chunk = format!("64\r\n{}\r\n", "x".repeat(100));
+    peer.say("POST /ignore HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await;
+    peer.say(&chunk.repeat(11)).await;
+    let answer = peer.answer().await;
+    assert!(
+        answer.contains("connection: close\r\n") && answer.ends_with("ignored"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]

@@ -278,7 +278,7 @@ async fn a_large_answer_arrives_whole_even_when_the_connection_ends_with_it() {
     });
     let server = Server::start(router, limits()).await;
     let mut peer = server.connect().await;
-    peer.say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n")
+    peer.say("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
         .await;
     let answer = peer.rest().await;
     assert!(answer.contains("connection: close"));
