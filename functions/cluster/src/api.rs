@@ -71,6 +71,11 @@ impl Cluster {
     ) -> Result<T, Fault> {
         let mut wait = FIRST_WAIT;
         loop {
+            // A process that was stopped for a while must not do late what others have taken over since.
+            if Instant::now() >= self.deadline {
+                let message = "there was no time left to ask the API server";
+                return Err(Fault::new(Kind::Unavailable, doing, message));
+            }
             let request =
                 request().map_err(|error| Fault::new(Kind::Refused, doing, error.to_string()))?;
             let fault = match self.attempt(doing, request).await {

@@ -4,17 +4,23 @@
 //! true exists once. All requests are repeatable by construction (server-side apply, creation under a derived name,
 //! a patch that tests before it writes), so they are repeated here, within a deadline, when the API server stumbles.
 //!
-//! It never lists or watches, keeps no state between events, and knows neither HTTP status codes of our own answers
-//! nor any flow format.
+//! It never watches, keeps no state between events, and knows neither HTTP status codes of our own answers nor any flow
+//! format. It lists only for a sweep, a page at a time; what an event needs is read by name.
 
 mod api;
 mod apply;
 mod connect;
 mod fault;
+mod objects;
+mod planned;
+mod policy;
 mod start;
 mod stored;
 
 pub use api::{Cluster, Patience};
 pub use connect::{ConnectError, Connection, Files, connect};
 pub use fault::{Fault, Kind};
+pub use objects::{Listing, Page, Part, Resource, SECRETS};
+pub use planned::Planned;
+pub use policy::{Denied, Namespaces, Policy, PolicyOptions};
 pub use start::Outcome;

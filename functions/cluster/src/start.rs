@@ -20,7 +20,7 @@
 //! The last step is a JSON patch that first tests UID and status: it can start only the run that it was made for, and
 //! only once, and never undoes a cancellation.
 
-use flows::{Run, label, tekton::Secret};
+use flows::{label, tekton::Secret};
 use futures_util::future::join_all;
 use kube::core::{
     Request,
@@ -34,6 +34,7 @@ use crate::{
     api::Cluster,
     apply::{FIELD_MANAGER, GROUP, path},
     fault::{Fault, Kind},
+    planned::Planned,
 };
 
 /// How often the state of an existing run is looked at before the sender is told to come again: each look follows a
@@ -41,7 +42,7 @@ use crate::{
 const LOOKS: usize = 4;
 
 /// The status of a run that waits to be started (Tekton: PipelineRun, "Pending PipelineRuns").
-const PENDING: &str = "PipelineRunPending";
+pub(crate) const PENDING: &str = "PipelineRunPending";
 
 /// What became of a run that was to be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +138,8 @@ impl Cluster {
     /// # Errors
     /// A [`Fault`]. A refused run leaves nothing behind; after any other fault the run either does not exist or is
     /// pending, and the same call finishes it.
-    pub async fn start(&self, run: &Run) -> Result<Outcome, Fault> {
+    pub async fn start(&self, run: impl Into<Planned<'_>>) -> Result<Outcome, Fault> {
+        let run = &run.into();
         let mut replaced = false;
         let mut outcome = Outcome::Created;
         for _ in 0..LOOKS {
@@ -155,7 +157,7 @@ impl Cluster {
                     if !existing.is_pending() {
                         return Ok(Outcome::AlreadyExists);
                     }
-                    if existing.annotation(label::SNAPSHOT) != snapshot(run) {
+                    if existing.annotation(label::SNAPSHOT) != run.snapshot {
                         // The flow was edited between two deliveries, and the first was never acknowledged.
                         // Whoever finds its own run replaced leaves the field, or two would replace each other.
                         if replaced || outcome == Outcome::AlreadyExists {
@@ -187,18 +189,17 @@ impl Cluster {
     }
 
     /// Creates the run; its UID.
-    async fn create_run(&self, run: &Run) -> Result<String, Fault> {
+    async fn create_run(&self, run: &Planned<'_>) -> Result<String, Fault> {
         let doing = format!("creating PipelineRun {}", run.name);
-        let bytes = run.object.to_json();
         let request = runs(run.namespace.as_ref());
         let created: Existing = self
-            .send(&doing, || request.create(&as_manager(), bytes.clone()))
+            .send(&doing, || request.create(&as_manager(), run.object.clone()))
             .await?;
         Ok(created.metadata.uid)
     }
 
     /// The run of this name, if it exists: this event's, and not about to vanish.
-    async fn existing(&self, run: &Run) -> Result<Option<Existing>, Fault> {
+    async fn existing(&self, run: &Planned<'_>) -> Result<Option<Existing>, Fault> {
         let existing = self.run(run.namespace.as_ref(), run.name.as_ref()).await?;
         if let Some(existing) = &existing {
             same_event(existing, run.name.as_ref(), &run.event)?;
@@ -219,7 +220,7 @@ impl Cluster {
     }
 
     /// Gives the pending run what it owns and lets it go. A run that is refused its copies is deleted.
-    async fn finish(&self, run: &Run, uid: &str) -> Result<Step<()>, Fault> {
+    async fn finish(&self, run: &Planned<'_>, uid: &str) -> Result<Step<()>, Fault> {
         // Side by side, and all of them to their end: after a refusal none may come into being behind our back.
         let copies = run
             .copies
@@ -266,7 +267,12 @@ impl Cluster {
     }
 
     /// Creates one Secret that the run owns.
-    async fn create_copy(&self, run: &Run, uid: &str, copy: &Secret) -> Result<Step<()>, Fault> {
+    async fn create_copy(
+        &self,
+        run: &Planned<'_>,
+        uid: &str,
+        copy: &Secret,
+    ) -> Result<Step<()>, Fault> {
         let name = &copy.metadata.name;
         let doing = format!("creating Secret {name}");
         let bytes = copy.clone().owned_by(&run.name, uid).to_json();
@@ -315,7 +321,7 @@ impl Cluster {
     }
 
     /// Deletes a pending run that will not be started; what it owns goes with it.
-    async fn delete_run(&self, run: &Run, existing: &Existing) -> Result<bool, Fault> {
+    async fn delete_run(&self, run: &Planned<'_>, existing: &Existing) -> Result<bool, Fault> {
         let doing = format!("replacing PipelineRun {}", run.name);
         self.delete(
             &runs(run.namespace.as_ref()),
@@ -349,7 +355,12 @@ impl Cluster {
 
     /// Takes back a run that was refused something, unless another delivery has started or replaced it meanwhile. Where
     /// it cannot be deleted it stays pending and never runs; the fault that matters is the refusal.
-    async fn withdraw(&self, run: &Run, uid: &str, refusal: Fault) -> Result<Step<()>, Fault> {
+    async fn withdraw(
+        &self,
+        run: &Planned<'_>,
+        uid: &str,
+        refusal: Fault,
+    ) -> Result<Step<()>, Fault> {
         let existing = self.run(run.namespace.as_ref(), run.name.as_ref()).await?;
         let is_ours = |run: &Existing| run.metadata.uid == uid && run.is_pending();
         let Some(ours) = existing.filter(is_ours) else {
@@ -368,15 +379,6 @@ impl Cluster {
         }
         Err(refusal)
     }
-}
-
-/// The digest of what the run executes and owns.
-fn snapshot(run: &Run) -> &str {
-    run.object
-        .metadata
-        .annotations
-        .get(label::SNAPSHOT)
-        .map_or("", String::as_str)
 }
 
 fn runs(namespace: &str) -> Request {
@@ -411,7 +413,7 @@ fn same_event(existing: &Existing, name: &str, event: &str) -> Result<(), Fault>
     ))
 }
 
-fn busy(run: &Run, why: &str) -> Fault {
+fn busy(run: &Planned<'_>, why: &str) -> Fault {
     Fault::new(
         Kind::Unavailable,
         &format!("creating PipelineRun {}", run.name),

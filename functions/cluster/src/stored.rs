@@ -76,12 +76,7 @@ impl Cluster {
         name: &str,
     ) -> Result<T, Fault> {
         let doing = format!("reading {kind} {name}");
-        // A name that is no legal path segment cannot be the name of an object.
-        if !name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
-            || name.starts_with('.')
-        {
+        if !is_segment(name) {
             return Err(Fault::new(
                 Kind::NotFound,
                 &doing,
@@ -92,4 +87,10 @@ impl Cluster {
         self.send(&doing, || request.get(name, &GetParams::default()))
             .await
     }
+}
+
+/// Whether a text may stand in a path as it is. What may not cannot be the name of an object.
+pub(crate) fn is_segment(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    !name.is_empty() && !name.starts_with('.') && name.bytes().all(legal)
 }

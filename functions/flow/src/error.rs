@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use cluster::Denied;
 use flows::{Problems, problem::Kind};
 use http::StatusCode;
 
@@ -47,20 +48,9 @@ pub enum Error {
     /// The document names no namespace.
     #[error("$.labels.namespace: is missing: name the namespace in which the flow is to run")]
     NoNamespace,
-    /// The namespace is not allowed.
-    #[error("namespace {0:?} may not hold runs: ask the operator to add it to HOOKRUN_NAMESPACES")]
-    Namespace(String),
-    /// A privileged step where none may be.
-    #[error(
-        "privileged steps, or what could hide some ({steps}), may not run in namespace {namespace:?}: remove it, or ask the operator to \
-         add the namespace to HOOKRUN_PRIVILEGED_NAMESPACES"
-    )]
-    Privileged {
-        /// Where they were to run.
-        namespace: String,
-        /// Their names.
-        steps: String,
-    },
+    /// Configuration does not allow it.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The payload is too large for a Secret, and there is nowhere else to put it.
     #[error(
         "the payload has {size} bytes; more than {limit} need an object store, and none is configured \
@@ -111,7 +101,7 @@ impl Error {
             Self::Stored(problems) if is_missing(problems) => StatusCode::NOT_FOUND,
             Self::Stored(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unknown(_) => StatusCode::NOT_FOUND,
-            Self::Namespace(_) | Self::Privileged { .. } => StatusCode::FORBIDDEN,
+            Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Store(error) | Self::Payload(error) => store_status(error),
             Self::Cluster(fault) => cluster_status(fault.kind),
@@ -143,8 +133,8 @@ impl Error {
             Self::Document(_) | Self::NoNamespace => "document",
             Self::Stored(_) => "stored",
             Self::Unknown(_) => "not-found",
-            Self::NamespaceName(_) | Self::Namespace(_) => "namespace",
-            Self::Privileged { .. } => "privileged",
+            Self::NamespaceName(_) | Self::Denied(Denied::Namespace(_)) => "namespace",
+            Self::Denied(Denied::Privileged { .. }) => "privileged",
             Self::PayloadTooLarge { .. } => "payload-too-large",
             Self::Store(_) => "flow-store",
             Self::Payload(_) => "payload-store",

@@ -291,11 +291,11 @@ mod tests {
 
     fn policy_errors() -> Vec<Error> {
         vec![
-            Error::Namespace(String::new()),
-            Error::Privileged {
+            Error::Denied(cluster::Denied::Namespace(String::new())),
+            Error::Denied(cluster::Denied::Privileged {
                 namespace: String::new(),
                 steps: String::new(),
-            },
+            }),
         ]
     }
 

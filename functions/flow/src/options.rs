@@ -2,9 +2,8 @@
 
 use std::convert::Infallible;
 
+use cluster::PolicyOptions;
 use flows::{Lowering, Settings};
-
-use crate::policy::{Namespaces, Policy};
 
 /// Options of the flow function.
 #[derive(Debug, clap::Args)]
@@ -45,30 +44,6 @@ pub struct Options {
     /// Serve `/api`: a page to read and try the API, and its OpenAPI document.
     #[arg(long, env = "OX_SWAGGER_ENABLED", value_name = "BOOL", default_value = "true", value_parser = switch, action = clap::ArgAction::Set)]
     pub api_page: bool,
-}
-
-/// Which namespaces may hold what.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Namespaces")]
-pub struct PolicyOptions {
-    /// Namespaces that may hold runs, separated by commas; `*` allows all. Without it: the namespace of the pod, or of
-    /// the kubeconfig's context.
-    #[arg(
-        long,
-        env = "HOOKRUN_NAMESPACES",
-        value_name = "NAMES",
-        value_delimiter = ','
-    )]
-    pub namespaces: Vec<String>,
-
-    /// Namespaces in which steps may run as privileged root; none without it.
-    #[arg(
-        long,
-        env = "HOOKRUN_PRIVILEGED_NAMESPACES",
-        value_name = "NAMES",
-        value_delimiter = ','
-    )]
-    pub privileged_namespaces: Vec<String>,
 }
 
 /// How runs are made.
@@ -128,20 +103,6 @@ impl RunOptions {
         Lowering {
             runtime_prefix: self.runtime_prefix.clone(),
             namespace: None,
-        }
-    }
-}
-
-impl PolicyOptions {
-    /// What may be written where; `own` is allowed if nothing is configured.
-    pub fn policy(&self, own: &str) -> Policy {
-        Policy {
-            namespaces: if self.namespaces.is_empty() {
-                Namespaces::new([own])
-            } else {
-                Namespaces::new(self.namespaces.clone())
-            },
-            privileged: Namespaces::new(self.privileged_namespaces.clone()),
         }
     }
 }

@@ -1,79 +1,7 @@
-//! What this instance may do: which namespaces may hold runs, and where a step may be privileged.
-//!
-//! Configuration decides, never a document: a flow names its namespace and its privileged steps, and whoever may post a
-//! flow could otherwise reach everything that the ServiceAccount reaches.
+//! Which steps of a stored flow are privileged; where they may run says [`cluster::Policy`].
 
-use flows::{name::Label, stored::Stored};
+use flows::stored::Stored;
 use serde_json::Value;
-
-use crate::error::Error;
-
-/// Namespaces by name, or all of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Namespaces {
-    all: bool,
-    names: Vec<String>,
-}
-
-impl Namespaces {
-    /// Reads a list of names; `*` stands for every namespace.
-    pub fn new<T: Into<String>>(names: impl IntoIterator<Item = T>) -> Self {
-        let names: Vec<String> = names
-            .into_iter()
-            .map(|name| name.into().trim().to_owned())
-            .filter(|name| !name.is_empty())
-            .collect();
-        Self {
-            all: names.iter().any(|name| name == "*"),
-            names,
-        }
-    }
-
-    fn contains(&self, namespace: &Label) -> bool {
-        self.all || self.names.iter().any(|name| name == namespace.as_ref())
-    }
-}
-
-/// What may be written where.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// Namespaces that may hold runs.
-    pub namespaces: Namespaces,
-    /// Namespaces in which steps may run as privileged root.
-    pub privileged: Namespaces,
-}
-
-impl Policy {
-    /// Whether runs may be made in the namespace.
-    ///
-    /// # Errors
-    /// [`Error::Namespace`], which names the setting that would allow it.
-    pub fn check_namespace(&self, namespace: &Label) -> Result<(), Error> {
-        if self.namespaces.contains(namespace) {
-            return Ok(());
-        }
-        Err(Error::Namespace(namespace.to_string()))
-    }
-
-    /// Whether this flow may run in the namespace, as far as privileged steps are concerned.
-    ///
-    /// # Errors
-    /// [`Error::Privileged`], which names the steps and the setting that would allow them.
-    pub fn check_privileged<'a>(
-        &self,
-        namespace: &Label,
-        steps: impl IntoIterator<Item = &'a str>,
-    ) -> Result<(), Error> {
-        let steps: Vec<&str> = steps.into_iter().collect();
-        if steps.is_empty() || self.privileged.contains(namespace) {
-            return Ok(());
-        }
-        Err(Error::Privileged {
-            namespace: namespace.to_string(),
-            steps: steps.join(", "),
-        })
-    }
-}
 
 /// Names of everything in a stored flow that would run privileged: steps, sidecars, templates, wherever they stand.
 /// What has no name is called by the field that it stands in.
@@ -122,15 +50,6 @@ fn is_privileged(context: &Value) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn a_namespace_is_allowed_by_name_or_by_a_star() {
-        let blue: Label = "blue".parse().unwrap();
-        assert!(Namespaces::new(["red", " blue "]).contains(&blue));
-        assert!(Namespaces::new(["*"]).contains(&blue));
-        assert!(!Namespaces::new(["blu", "blue-2", ""]).contains(&blue));
-        assert!(!Namespaces::new(Vec::<String>::new()).contains(&blue));
-    }
 
     #[test]
     fn privileged_steps_are_found_wherever_they_stand() {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cluster::{Cluster, Outcome, Patience};
+use cluster::{Cluster, Outcome, Patience, Policy};
 use flows::{
     Emitted, Format, Lowering, Payload, Request, Run, Scope, Settings,
     flow::{DATA_MAX, Flow},
@@ -17,7 +17,7 @@ use store::{FlowStore, PayloadStore};
 
 use crate::{
     error::{Error, Route},
-    policy::{self, Policy},
+    policy,
 };
 
 /// Everything that an event meets.
