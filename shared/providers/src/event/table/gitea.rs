@@ -1,0 +1,135 @@
+//! Gitea, Forgejo and Gogs: payloads after GitHub's model, with differences.
+//!
+//! A push lists a few commits only (`ui.FEED_MAX_COMMIT_NUM`, 5), and Gitea and Forgejo tell how many there were. A forced
+//! push does not look like one. Gogs does not tell the number, so that its files are never known.
+
+use crate::event::mapping::{
+    Deleted, Files, Fork, ImageAt, Mapping, NO_IMAGE, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING,
+    Present, PullRequestAt, RefAt, RepositoryAt, Text, at,
+};
+
+pub(super) const GITEA: &[Mapping] = &[
+    Mapping {
+        files: Some(Files {
+            commits: "/commits",
+            most_commits: 5,
+            total: Some("/total_commits"),
+            most_files: usize::MAX,
+            unless: &[],
+        }),
+        ..PUSH
+    },
+    PULL_REQUEST,
+    ISSUE,
+    RELEASE,
+    CREATE,
+    DELETE,
+    Mapping {
+        types: &["package"],
+        given: Some(("/package/type", "container")),
+        image: Some(ImageAt {
+            repository: Text::Joined(&["/package/owner/login", "/package/name"]),
+            tag: at(&["/package/version"]),
+            ..NO_IMAGE
+        }),
+        ..ANY
+    },
+    ANY,
+];
+
+pub(super) const GOGS: &[Mapping] = &[
+    PUSH,
+    Mapping {
+        pull_request: Some(PullRequestAt {
+            present: Present::At("/pull_request"),
+            number: &["/pull_request/number", "/index"],
+            title: &["/pull_request/title"],
+            url: &["/pull_request/html_url"],
+            source_branch: &["/pull_request/head_branch"],
+            target_branch: &["/pull_request/base_branch"],
+            revision: &[],
+            fork: Fork::Differ("/pull_request/head_repo/id", "/pull_request/base_repo/id"),
+        }),
+        ..PULL_REQUEST
+    },
+    ISSUE,
+    RELEASE,
+    CREATE,
+    DELETE,
+    ANY,
+];
+
+const ANY: Mapping = Mapping {
+    action: at(&["/action"]),
+    repository: RepositoryAt {
+        full_name: at(&["/repository/full_name"]),
+        url: at(&["/repository/html_url"]),
+        clone_url: at(&["/repository/clone_url"]),
+        ..NO_REPOSITORY
+    },
+    sender: at(&["/sender/login", "/sender/username"]),
+    ..NOTHING
+};
+
+const PUSH: Mapping = Mapping {
+    types: &["push"],
+    r#ref: RefAt::Full(&["/ref"]),
+    revision: &["/after"],
+    before: &["/before"],
+    deleted: Deleted::Zero("/after"),
+    ..ANY
+};
+
+const PULL_REQUEST: Mapping = Mapping {
+    types: &["pull_request", "pull_request_*"],
+    author: at(&["/pull_request/user/login", "/pull_request/user/username"]),
+    pull_request: Some(PullRequestAt {
+        present: Present::At("/pull_request"),
+        number: &["/pull_request/number", "/number"],
+        title: &["/pull_request/title"],
+        url: &["/pull_request/html_url"],
+        source_branch: &["/pull_request/head/ref"],
+        target_branch: &["/pull_request/base/ref"],
+        revision: &["/pull_request/head/sha"],
+        fork: Fork::Differ("/pull_request/head/repo_id", "/pull_request/base/repo_id"),
+    }),
+    ..ANY
+};
+
+const ISSUE: Mapping = Mapping {
+    types: &["issue_comment", "issues"],
+    author: at(&["/issue/user/login", "/issue/user/username"]),
+    pull_request: Some(PullRequestAt {
+        present: Present::At("/issue/pull_request"),
+        number: &["/issue/number"],
+        title: &["/issue/title"],
+        url: &["/issue/html_url"],
+        ..NO_PULL_REQUEST
+    }),
+    ..ANY
+};
+
+const RELEASE: Mapping = Mapping {
+    types: &["release"],
+    r#ref: RefAt::Tag(&["/release/tag_name"]),
+    ..ANY
+};
+
+const CREATE: Mapping = Mapping {
+    types: &["create"],
+    r#ref: REF_AND_TYPE,
+    revision: &["/sha"],
+    ..ANY
+};
+
+const DELETE: Mapping = Mapping {
+    types: &["delete"],
+    r#ref: REF_AND_TYPE,
+    deleted: Deleted::Always,
+    ..ANY
+};
+
+const REF_AND_TYPE: RefAt = RefAt::Named {
+    name: &["/ref"],
+    kind: &["/ref_type"],
+};
