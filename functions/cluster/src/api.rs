@@ -63,6 +63,15 @@ impl Cluster {
         }
     }
 
+    /// The same for an event whose clock runs already: all requests end by `deadline`.
+    pub fn until(client: kube::Client, attempt: Duration, deadline: Instant) -> Self {
+        Self {
+            client,
+            attempt,
+            deadline,
+        }
+    }
+
     /// Sends a request that may be repeated, until it is answered for good or the event's time is over.
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,

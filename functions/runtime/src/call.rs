@@ -78,12 +78,21 @@ impl Call {
             .ok()
     }
 
-    /// Reads the body. A second call gives an empty payload.
+    /// Reads the body, which may have as many bytes as the limits of the process say. A second call gives an empty payload.
+    ///
+    /// # Errors
+    /// As [`Self::read_up_to`].
+    pub async fn read(&mut self) -> Result<Payload, Rejection> {
+        self.read_up_to(self.reading.cap).await
+    }
+
+    /// Reads the body on a route with a cap of its own; the budget of the process counts as everywhere. A second call
+    /// gives an empty payload.
     ///
     /// # Errors
     /// The body is encoded, too large (known from its announced length before a byte is read), too slow, broken,
     /// or cannot be had in memory now.
-    pub async fn read(&mut self) -> Result<Payload, Rejection> {
+    pub async fn read_up_to(&mut self, cap: usize) -> Result<Payload, Rejection> {
         let headers = &self.parts.headers;
         if headers
             .get_all(header::CONTENT_ENCODING)
@@ -92,7 +101,6 @@ impl Call {
         {
             return Err(Rejection::Encoded);
         }
-        let cap = self.reading.cap;
         let announced = self.body.size_hint();
         if announced.lower() > cap as u64 {
             return Err(Rejection::TooLarge { limit: cap });

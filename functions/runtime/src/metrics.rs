@@ -33,6 +33,7 @@ pub struct Metrics {
     memory: IntGauge,
     panics: IntCounter,
     events: IntCounterVec,
+    refusals: IntCounterVec,
     /// Counts every change, so that the last push knows whether anything is new since the last scrape.
     changes: AtomicU64,
     scraped: AtomicU64,
@@ -96,6 +97,14 @@ impl Metrics {
             Opts::new("hookrun_events_total", "Events, by what became of them."),
             &["format", "outcome"],
         )?;
+        let refusals = IntCounterVec::new(
+            Opts::new(
+                "hookrun_refusals_total",
+                "Requests that did not prove who sends them.",
+            ),
+            &["provider", "reason"],
+        )?;
+        registry.register(Box::new(refusals.clone()))?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(duration.clone()))?;
         registry.register(Box::new(in_flight.clone()))?;
@@ -122,6 +131,7 @@ impl Metrics {
             memory,
             panics,
             events,
+            refusals,
             changes: AtomicU64::new(0),
             scraped: AtomicU64::new(0),
             ever_scraped: AtomicBool::new(false),
@@ -132,6 +142,12 @@ impl Metrics {
     /// Counts an event. Both labels are constants of the program.
     pub fn event(&self, format: &'static str, outcome: &'static str) {
         self.events.with_label_values(&[format, outcome]).inc();
+        self.changed();
+    }
+
+    /// Counts a request that did not prove who sends it. Both labels are constants of the program.
+    pub fn refused(&self, provider: &'static str, reason: &'static str) {
+        self.refusals.with_label_values(&[provider, reason]).inc();
         self.changed();
     }
 

@@ -99,22 +99,46 @@ impl PayloadStore {
             .unwrap_or(Err(Error::Timeout { place, limit }))
     }
 
+    /// Signs a new URL for a payload that was stored before: `digest` is that of its [`Reference`]. Whether it still exists is
+    /// not asked.
+    ///
+    /// # Errors
+    /// An [`Error`], where the store cannot sign now.
+    pub async fn sign(
+        &self,
+        namespace: &str,
+        run: &str,
+        digest: &str,
+        size: u64,
+    ) -> Result<Reference, Error> {
+        let Access { place, limit, .. } = self.access;
+        let digest = digest.strip_prefix("sha256:").unwrap_or(digest);
+        timeout(limit, self.signed(namespace, run, digest, size))
+            .await
+            .unwrap_or(Err(Error::Timeout { place, limit }))
+    }
+
     async fn store(&self, namespace: &str, run: &str, payload: Bytes) -> Result<Reference, Error> {
-        let place = self.access.place;
         let digest = hex(&Sha256::digest(&payload));
         let size = payload.len() as u64;
-        let Opened {
-            store,
-            signer,
-            prefix,
-        } = self.opened().await?;
-        let path = prefix
-            .clone()
-            .join(namespace)
-            .join(run)
-            .join(digest.as_str());
+        let Opened { store, prefix, .. } = self.opened().await?;
+        let path = path(prefix, namespace, run, &digest);
         let fault = |error| self.access.fault(&error, "the bucket");
         store.put(&path, payload.into()).await.map_err(fault)?;
+        self.signed(namespace, run, &digest, size).await
+    }
+
+    async fn signed(
+        &self,
+        namespace: &str,
+        run: &str,
+        digest: &str,
+        size: u64,
+    ) -> Result<Reference, Error> {
+        let place = self.access.place;
+        let Opened { signer, prefix, .. } = self.opened().await?;
+        let path = path(prefix, namespace, run, digest);
+        let fault = |error| self.access.fault(&error, "the bucket");
         let Some(signer) = signer else {
             return Err(Error::Settings {
                 place,
@@ -210,6 +234,11 @@ impl PayloadStore {
             .get_or_try_init(|| async { self.access.open() })
             .await
     }
+}
+
+/// Where a payload is.
+fn path(prefix: &Path, namespace: &str, run: &str, digest: &str) -> Path {
+    prefix.clone().join(namespace).join(run).join(digest)
 }
 
 fn is_older(object: &ObjectMeta, cutoff: SystemTime) -> bool {

@@ -25,7 +25,6 @@ const PURE: &[Ban] = &[
         why: "conversion does no I/O",
         crates: &[
             "hyper",
-            "http",
             "kube",
             "mio",
             "object_store",
@@ -77,6 +76,16 @@ const LAYERS: &[Layer] = &[
         never: PURE,
     },
     Layer {
+        package: "providers",
+        ours: &[],
+        never: PURE,
+    },
+    Layer {
+        package: "hooks",
+        ours: &["providers"],
+        never: PURE,
+    },
+    Layer {
         package: "units",
         ours: &[],
         never: PURE,
@@ -107,9 +116,31 @@ const LAYERS: &[Layer] = &[
         never: &[],
     },
     Layer {
+        package: "hook",
+        ours: &[
+            "cluster",
+            "flows",
+            "hooks",
+            "providers",
+            "runtime",
+            "store",
+            "units",
+        ],
+        never: &[],
+    },
+    Layer {
         package: "hookrun",
         ours: &[
-            "cluster", "embedded", "flow", "flows", "runtime", "store", "units",
+            "cluster",
+            "embedded",
+            "flow",
+            "flows",
+            "hook",
+            "hooks",
+            "providers",
+            "runtime",
+            "store",
+            "units",
         ],
         never: &[],
     },

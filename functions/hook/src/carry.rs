@@ -1,0 +1,332 @@
+//! Carrying out what a Delivery has stored: start its runs, then write down what became of them.
+//!
+//! Everybody who finds a Delivery `Received` does the same: the request that created it, a redelivery after its process
+//! was killed, and the sweep. Nothing is looked at but the Delivery itself, and every step may be done twice: a run is
+//! started once by its name ([`cluster::Cluster::start`]), and the outcome is written only over the edition that was read.
+
+use bytes::Bytes;
+use cluster::{Cluster, Fault, Kind, Part, Planned};
+use flows::tekton::{Metadata, Secret};
+use futures_util::future::join_all;
+use hooks::{
+    Delivery, Outcome,
+    delivery::{RuleRecord, RunPayload},
+    run::MANAGED_BY,
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use store::PayloadStore;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+use crate::{
+    payload, record,
+    resource::{self, DELIVERIES},
+    rights::{self, Rights},
+};
+
+/// How often the outcome is written when others write the Delivery at the same time.
+const TRIES: usize = 4;
+
+/// What carrying out needs beside the cluster.
+pub(crate) struct Means<'a> {
+    /// Who may start runs.
+    pub(crate) rights: &'a Rights,
+    /// Where large payloads are.
+    pub(crate) payloads: Option<&'a PayloadStore>,
+}
+
+/// What is read of an object that was written.
+#[derive(Deserialize)]
+pub(crate) struct Written {
+    /// Its metadata.
+    pub(crate) metadata: hooks::object::Metadata,
+}
+
+/// What one rule's run came to.
+struct Came {
+    outcome: Outcome,
+    reason: String,
+}
+
+impl Came {
+    fn failed(reason: impl Into<String>) -> Self {
+        Self {
+            outcome: Outcome::Failed,
+            reason: reason.into(),
+        }
+    }
+
+    fn waits(reason: impl Into<String>) -> Self {
+        Self {
+            outcome: Outcome::Received,
+            reason: reason.into(),
+        }
+    }
+
+    fn of(fault: &Fault) -> Self {
+        match fault.kind {
+            // Somebody or something has to change first, or just answer: the sweep tries again.
+            Kind::Unavailable | Kind::Blocked | Kind::Forbidden | Kind::Unauthorized => {
+                Self::waits(format!("{fault}; it is tried again"))
+            }
+            Kind::Refused | Kind::NotFound | Kind::Conflict | Kind::TooLarge => {
+                Self::failed(fault.to_string())
+            }
+        }
+    }
+}
+
+/// Starts what is still to be started of a Delivery, and writes down what became of it. `bytes` are those of its payload,
+/// where they are at hand. What is given back is what is on record.
+pub(crate) async fn carry_out(
+    cluster: &Cluster,
+    means: &Means<'_>,
+    mut delivery: Delivery,
+    bytes: Option<&Bytes>,
+) -> Delivery {
+    let waiting = |rule: &&RuleRecord| rule.outcome == Outcome::Received;
+    let namespace = delivery.metadata.namespace.clone();
+    let came = match refused(cluster, means.rights, &delivery).await {
+        Some(came) => delivery
+            .record
+            .rules
+            .iter()
+            .filter(waiting)
+            .map(|_| Came {
+                outcome: came.outcome,
+                reason: came.reason.clone(),
+            })
+            .collect(),
+        None => {
+            let bytes = match bytes {
+                Some(bytes) => Some(Ok(bytes.clone())),
+                None => needed(cluster, &delivery).await,
+            };
+            let rules = delivery.record.rules.iter().filter(waiting);
+            let starts = rules.map(|rule| start(cluster, means, &delivery, rule, bytes.as_ref()));
+            join_all(starts).await
+        }
+    };
+    let rules = delivery.record.rules.iter_mut();
+    for (rule, came) in rules
+        .filter(|rule| rule.outcome == Outcome::Received)
+        .zip(came)
+    {
+        if came.outcome != Outcome::Created {
+            tracing::warn!(namespace, rule = rule.name, reason = came.reason, "no run");
+            rule.reason = came.reason;
+        }
+        rule.outcome = came.outcome;
+    }
+    delivery.record.attempts = delivery.record.attempts.saturating_add(1);
+    record::conclude(&mut delivery, None);
+    if delivery.record.outcome != Outcome::Received {
+        delivery.record.duration_milliseconds = since(&delivery.record.received_time);
+    }
+    write_down(cluster, delivery).await
+}
+
+/// Why nothing of the Delivery may be started now.
+async fn refused(cluster: &Cluster, rights: &Rights, delivery: &Delivery) -> Option<Came> {
+    let metadata = &delivery.metadata;
+    let account = metadata.annotations.get(resource::SERVICE_ACCOUNT);
+    let account = account.map_or("", String::as_str);
+    match rights
+        .may_start(cluster, &metadata.namespace, account)
+        .await
+    {
+        Ok(true) => None,
+        Ok(false) => Some(Came::failed(rights::lacking(&metadata.namespace, account))),
+        Err(fault) => Some(Came::waits(format!(
+            "cannot ask whether ServiceAccount {account:?} may start runs: {fault}; it is tried again"
+        ))),
+    }
+}
+
+/// The payload, if some run needs it as it came and the cluster holds it.
+async fn needed(cluster: &Cluster, delivery: &Delivery) -> Option<Result<Bytes, payload::Error>> {
+    let whole = |rule: &RuleRecord| {
+        let payload = rule.payload.as_ref();
+        rule.outcome == Outcome::Received && payload.is_some_and(|payload| payload.text.is_none())
+    };
+    let lies_elsewhere = delivery.record.payload.object.is_some();
+    if lies_elsewhere || !delivery.record.rules.iter().any(whole) {
+        return None;
+    }
+    Some(payload::unpack(cluster, delivery).await)
+}
+
+/// Starts the run of one rule.
+async fn start(
+    cluster: &Cluster,
+    means: &Means<'_>,
+    delivery: &Delivery,
+    rule: &RuleRecord,
+    bytes: Option<&Result<Bytes, payload::Error>>,
+) -> Came {
+    let Some(run) = &rule.pipeline_run else {
+        return Came::failed("the record does not say what to start");
+    };
+    let copies = match &rule.payload {
+        None => Vec::new(),
+        Some(target) => match copy(means, delivery, rule, target, bytes).await {
+            Ok(copy) => vec![copy],
+            Err(came) => return came,
+        },
+    };
+    let started = match Planned::stored(run.clone(), copies) {
+        Ok(planned) => cluster.start(planned).await,
+        Err(fault) => Err(fault),
+    };
+    match started {
+        Ok(_) => Came {
+            outcome: Outcome::Created,
+            reason: String::new(),
+        },
+        Err(fault) => Came::of(&fault),
+    }
+}
+
+/// The Secret by which a run gets the payload, or learns where it lies.
+async fn copy(
+    means: &Means<'_>,
+    delivery: &Delivery,
+    rule: &RuleRecord,
+    RunPayload {
+        secret_name,
+        file,
+        text,
+    }: &RunPayload,
+    bytes: Option<&Result<Bytes, payload::Error>>,
+) -> Result<Secret, Came> {
+    let stored = &delivery.record.payload;
+    let entry = |name: &str, value: &[u8]| (name.to_owned(), BASE64_STANDARD.encode(value));
+    let data = match (text, &stored.object, bytes) {
+        (Some(text), _, _) => BTreeMap::from([entry(file, text.as_bytes())]),
+        (None, Some(object), _) => {
+            let store = means.payloads.ok_or_else(|| {
+                Came::waits("the payload lies in an object store, and none is configured here (HOOKRUN_PAYLOAD_STORE)")
+            })?;
+            let namespace = &delivery.metadata.namespace;
+            let signed = store
+                .sign(namespace, object, &stored.digest, stored.size)
+                .await;
+            let place = signed
+                .map_err(|error| Came::waits(format!("cannot sign the payload's URL: {error}")))?;
+            BTreeMap::from([
+                entry("url", place.url.as_bytes()),
+                entry("digest", place.digest.as_bytes()),
+                entry("size", place.size.to_string().as_bytes()),
+            ])
+        }
+        (None, None, Some(Ok(bytes))) => BTreeMap::from([entry(file, bytes)]),
+        (None, None, Some(Err(error @ payload::Error::Lost(_)))) => {
+            return Err(Came::failed(error.to_string()));
+        }
+        (None, None, Some(Err(error))) => return Err(Came::waits(error.to_string())),
+        (None, None, None) => return Err(Came::failed("the payload is nowhere")),
+    };
+    let namespace = delivery.metadata.namespace.parse();
+    let namespace = namespace.map_err(|_| Came::failed("the namespace is no legal name"))?;
+    let mut labels = BTreeMap::from([(MANAGED_BY.to_owned(), flows::label::HOOKRUN.to_owned())]);
+    labels.extend(
+        rule.run
+            .clone()
+            .map(|run| (flows::label::RUN.to_owned(), run)),
+    );
+    let metadata = Metadata {
+        name: secret_name.clone(),
+        namespace,
+        labels,
+        annotations: BTreeMap::new(),
+        owner_references: Vec::new(),
+    };
+    Ok(Secret::new(metadata, data).sealed())
+}
+
+/// Writes down what became of a Delivery, over the edition that was read; what is on record afterwards.
+async fn write_down(cluster: &Cluster, mut delivery: Delivery) -> Delivery {
+    for _ in 0..TRIES {
+        let fault = match write_once(cluster, &mut delivery).await {
+            Ok(()) => return delivery,
+            Err(fault) => fault,
+        };
+        let metadata = &delivery.metadata;
+        if fault.kind != Kind::Conflict {
+            return unwritten(delivery, &fault);
+        }
+        // Somebody wrote in between; perhaps we did, and the answer was lost.
+        let current: Result<Option<Delivery>, Fault> = cluster
+            .find(DELIVERIES, &metadata.namespace, &metadata.name)
+            .await;
+        match current {
+            Ok(Some(current)) if is_same_try(&current, &delivery) => {
+                delivery.metadata.resource_version = current.metadata.resource_version;
+                delivery.record.duplicates = current.record.duplicates;
+            }
+            Ok(Some(current)) => return current,
+            // Deleted meanwhile: what became of it is in the answer.
+            Ok(None) => return delivery,
+            Err(fault) => return unwritten(delivery, &fault),
+        }
+    }
+    delivery.record.outcome = Outcome::Received;
+    delivery
+}
+
+/// Whether the record still waits for what we have done.
+fn is_same_try(current: &Delivery, ours: &Delivery) -> bool {
+    let request = |delivery: &Delivery| {
+        delivery
+            .metadata
+            .annotations
+            .get(resource::REQUEST)
+            .cloned()
+    };
+    current.record.outcome == Outcome::Received
+        && request(current) == request(ours)
+        && current.metadata.uid == ours.metadata.uid
+}
+
+async fn write_once(cluster: &Cluster, delivery: &mut Delivery) -> Result<(), Fault> {
+    let Delivery {
+        metadata, record, ..
+    } = &*delivery;
+    let mut patch = json!({
+        "metadata": {
+            "resourceVersion": metadata.resource_version,
+            "labels": {resource::OUTCOME: record::outcome_text(record.outcome)},
+        },
+        "outcome": record::outcome_text(record.outcome),
+        "reason": record.reason,
+        "attempts": record.attempts,
+        "rules": record.rules,
+    });
+    if let Some(duration) = record.duration_milliseconds {
+        patch["durationMilliseconds"] = Value::from(duration);
+    }
+    let (namespace, name) = (&metadata.namespace, &metadata.name);
+    let written: Written = cluster
+        .merge(DELIVERIES, namespace, name, Part::Whole, &patch)
+        .await?;
+    delivery.metadata.resource_version = written.metadata.resource_version;
+    Ok(())
+}
+
+/// A Delivery whose outcome could not be written down: it is still `Received`, and the sweep finds the runs started.
+fn unwritten(mut delivery: Delivery, fault: &Fault) -> Delivery {
+    let name = &delivery.metadata.name;
+    tracing::warn!(delivery = name, error = %fault, "the outcome is not on record yet");
+    delivery.record.outcome = Outcome::Received;
+    "the outcome is not on record yet".clone_into(&mut delivery.record.reason);
+    delivery
+}
+
+fn since(received: &str) -> Option<u64> {
+    let received: Timestamp = received.parse().ok()?;
+    let passed = Timestamp::now().duration_since(received).as_millis();
+    u64::try_from(passed).ok()
+}

@@ -1,0 +1,83 @@
+//! Webhooks: an event comes in, is proven, stored and decided on, and its runs are started.
+//!
+//! Which event comes in: whatever a provider sends to `/hooks/<namespace>/<name>`. What goes out: one Delivery per event,
+//! which says what was decided and what became of it, and one PipelineRun per rule of the Hook that matches. What a
+//! provider's proof, identity and payload are says package `providers`; what a Hook decides says package `hooks`.
+//!
+//! It keeps no state between events that matters, and knows no other function.
+//!
+//! In reading order: `service` is the way of one request, `commit` stores an event exactly once, `carry` starts what was
+//! decided, `sweep` finishes what was left.
+
+mod answer;
+mod carry;
+mod commit;
+mod error;
+mod handler;
+mod known;
+mod notes;
+mod options;
+mod payload;
+mod quota;
+mod record;
+mod registry;
+pub mod resource;
+mod rights;
+mod service;
+mod status;
+
+use std::sync::Arc;
+
+use cluster::{Patience, Policy};
+use runtime::{Limits, metrics::Metrics};
+use store::PayloadStore;
+
+pub use error::{ENCODED, KINDS, NOT_STORED, PAYLOAD, SHARE};
+pub use handler::router;
+pub use options::{Error, HookOptions, Options};
+pub use service::Service;
+
+/// What the function needs of the process that it is in.
+pub struct Surroundings {
+    /// The cluster's client.
+    pub client: kube::Client,
+    /// How long the API server may take.
+    pub patience: Patience,
+    /// What may be written where.
+    pub policy: Policy,
+    /// Where payloads go that the cluster does not hold; `None` refuses them.
+    pub payloads: Option<Arc<PayloadStore>>,
+    /// What a peer may cost.
+    pub limits: Limits,
+    /// Where events are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The service that the options describe.
+///
+/// # Errors
+/// Options that contradict each other.
+pub fn service(options: &HookOptions, surroundings: Surroundings) -> Result<Service, Error> {
+    let Surroundings {
+        client,
+        patience,
+        policy,
+        payloads,
+        limits,
+        metrics,
+    } = surroundings;
+    options.check(patience)?;
+    Ok(Service {
+        registry: registry::Registry::new(client.clone(), patience, limits.requests),
+        rights: rights::Rights::default(),
+        body_bytes: options
+            .hook_body_bytes
+            .min(limits.memory_bytes / runtime::body::COPIES),
+        takeover: options.hook_takeover,
+        client,
+        patience,
+        policy,
+        payloads,
+        metrics,
+    })
+}

@@ -1,0 +1,57 @@
+//! What one process remembers of a Hook between two writes of its status.
+
+use std::collections::VecDeque;
+
+use hooks::hook::Rejection;
+use tokio::time::Instant;
+
+/// Payloads that are remembered per Hook.
+const PAYLOADS: usize = 64;
+
+/// What is to be told in a Hook's status, and when it last was.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// Refused requests that the status does not count yet.
+    pub(crate) refused: u64,
+    /// The last of them.
+    pub(crate) rejection: Option<Rejection>,
+    /// When the status was written last.
+    pub(crate) written: Option<Instant>,
+    /// When a duplicate was counted last.
+    pub(crate) counted: Option<Instant>,
+    /// Digests of the last payloads, and the Deliveries that brought them.
+    payloads: VecDeque<(String, String)>,
+}
+
+impl Notes {
+    /// The other Delivery that brought the same bytes, if there was one lately; this one is remembered from now on.
+    pub(crate) fn seen_before(&mut self, digest: &str, delivery: &str) -> Option<String> {
+        let known = self.payloads.iter().find(|(known, _)| known == digest);
+        let other = known.map(|(_, delivery)| delivery.clone());
+        if other.is_none() {
+            if self.payloads.len() >= PAYLOADS {
+                self.payloads.pop_front();
+            }
+            self.payloads
+                .push_back((digest.to_owned(), delivery.to_owned()));
+        }
+        other.filter(|other| other != delivery)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_bytes_under_another_name_are_noticed() {
+        let mut notes = Notes::default();
+        assert_eq!(notes.seen_before("d", "one"), None);
+        assert_eq!(notes.seen_before("d", "one"), None);
+        assert_eq!(notes.seen_before("d", "two").as_deref(), Some("one"));
+        for number in 0..PAYLOADS {
+            notes.seen_before(&number.to_string(), "x");
+        }
+        assert_eq!(notes.seen_before("d", "two"), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! What can be configured. The doc comments are the help texts.
+
+use std::time::Duration;
+
+use units::{duration, size};
+
+/// Options of the hook function.
+#[derive(Debug, clap::Args)]
+#[group(skip)] // its name would be that of the shell's options
+pub struct Options {
+    /// The HTTP shell. Its password is only asked for at `/metrics`, which is not served without one.
+    #[command(flatten)]
+    pub server: runtime::Options,
+
+    /// Which namespaces may hold Hooks and runs.
+    #[command(flatten)]
+    pub policy: cluster::PolicyOptions,
+
+    /// Where large payloads go.
+    #[command(flatten)]
+    pub payload_store: store::PayloadStoreOptions,
+
+    /// How to reach the cluster.
+    #[command(flatten)]
+    pub connection: cluster::Connection,
+
+    /// How long the API server may take.
+    #[command(flatten)]
+    pub patience: cluster::Patience,
+
+    /// What only hooks need.
+    #[command(flatten)]
+    pub hooks: HookOptions,
+}
+
+/// What only hooks need.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Hooks")]
+pub struct HookOptions {
+    /// Size of a webhook's body (413 beyond); a provider's own limit counts where it is lower. Never more than a quarter
+    /// of the memory for all bodies (HOOKRUN_MEMORY_BYTES).
+    #[arg(long, env = "HOOKRUN_HOOK_BODY_BYTES", value_name = "SIZE", default_value = "25MiB", value_parser = size)]
+    pub hook_body_bytes: usize,
+
+    /// Age at which a Delivery that is still `Received` is taken over by a redelivery or by the sweep. Longer than the
+    /// requests for one event may take (HOOKRUN_API_DEADLINE), which end before.
+    #[arg(long, env = "HOOKRUN_HOOK_TAKEOVER", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub hook_takeover: Duration,
+}
+
+/// Options that contradict each other.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// Two processes could work on the same Delivery.
+    #[error(
+        "HOOKRUN_HOOK_TAKEOVER is {takeover:?}, but must be longer than HOOKRUN_API_DEADLINE, which is {deadline:?}: raise the first \
+         or lower the second"
+    )]
+    Takeover {
+        /// What is configured.
+        takeover: Duration,
+        /// What it must exceed.
+        deadline: Duration,
+    },
+}
+
+impl HookOptions {
+    /// Whether the options make sense with those of the API server.
+    ///
+    /// # Errors
+    /// Names the variables to change.
+    pub fn check(&self, patience: cluster::Patience) -> Result<(), Error> {
+        if self.hook_takeover > patience.event {
+            return Ok(());
+        }
+        Err(Error::Takeover {
+            takeover: self.hook_takeover,
+            deadline: patience.event,
+        })
+    }
+}

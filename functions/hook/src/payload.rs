@@ -1,0 +1,251 @@
+//! Where the bytes of an event are kept, and how a run or a replay gets them back.
+//!
+//! Small ones lie compressed in the Delivery itself, larger ones in a Secret that it owns, and what no Secret holds in
+//! the payload store. What a store holds is put there before the Delivery exists, under a name that follows from its
+//! content; a Secret needs the Delivery's UID, so it is created right after it, and before anybody gets an answer.
+
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use cluster::{Cluster, Fault, Kind, SECRETS};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use flows::label;
+use hooks::{Delivery, delivery::StoredPayload};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use store::PayloadStore;
+
+use crate::resource::PAYLOAD;
+
+/// Most characters of base64 that lie in the Delivery itself.
+pub(crate) const INLINE: usize = 256 << 10;
+
+/// Most bytes that are kept in the cluster; a Secret of the run has to hold them, too.
+pub(crate) const IN_CLUSTER: usize = flows::flow::DATA_MAX;
+
+/// A payload, and what of it is not in its Delivery.
+pub(crate) struct Packed {
+    /// What the Delivery says of it.
+    pub(crate) stored: StoredPayload,
+    /// What the Secret of that name holds.
+    pub(crate) secret: Option<Vec<u8>>,
+}
+
+/// Why a payload cannot be kept or had back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// There is nowhere to put it.
+    #[error(
+        "the payload has {size} bytes; more than {IN_CLUSTER} need an object store, and none is configured \
+         (HOOKRUN_PAYLOAD_STORE)"
+    )]
+    TooLarge {
+        /// Its bytes.
+        size: usize,
+    },
+    /// The object store refused it, or could not be asked.
+    #[error("cannot store the payload: {0}")]
+    Store(#[from] store::Error),
+    /// The API server could not be asked.
+    #[error(transparent)]
+    Cluster(#[from] Fault),
+    /// It is not where the Delivery says.
+    #[error("the payload is lost: {0}")]
+    Lost(String),
+}
+
+/// Finds a place for a payload, and puts it there if that is the object store.
+pub(crate) async fn pack(
+    store: Option<&PayloadStore>,
+    namespace: &str,
+    delivery: &str,
+    bytes: &Bytes,
+    content_type: &str,
+) -> Result<Packed, Error> {
+    let mut stored = StoredPayload {
+        size: bytes.len() as u64,
+        digest: digest(bytes),
+        content_type: content_type.to_owned(),
+        ..StoredPayload::default()
+    };
+    let compressed = (bytes.len() <= IN_CLUSTER).then(|| compress(bytes));
+    // What cannot be compressed becomes a little longer by it.
+    let Some(compressed) = compressed.filter(|bytes| bytes.len() <= IN_CLUSTER) else {
+        let store = store.ok_or(Error::TooLarge { size: bytes.len() })?;
+        store.put(namespace, delivery, bytes.clone()).await?;
+        stored.object = Some(delivery.to_owned());
+        return Ok(Packed {
+            stored,
+            secret: None,
+        });
+    };
+    // Four characters for three bytes.
+    if compressed.len() <= INLINE / 4 * 3 {
+        stored.gzip = Some(BASE64_STANDARD.encode(compressed));
+        return Ok(Packed {
+            stored,
+            secret: None,
+        });
+    }
+    // Its content is part of the name: an event that is evaluated again may come with other bytes.
+    let start = stored
+        .digest
+        .get("sha256:".len()..)
+        .and_then(|digest| digest.get(..10));
+    stored.secret_name = Some(format!("{delivery}-{}", start.unwrap_or(PAYLOAD)));
+    Ok(Packed {
+        stored,
+        secret: Some(compressed),
+    })
+}
+
+/// Creates the Secret of a Delivery, or finds it created by another request of the same event.
+///
+/// # Errors
+/// A [`Fault`]; nobody may be told then that the event is stored.
+pub(crate) async fn keep(
+    cluster: &Cluster,
+    delivery: &Delivery,
+    compressed: &[u8],
+) -> Result<(), Fault> {
+    let Some(name) = &delivery.record.payload.secret_name else {
+        return Ok(());
+    };
+    let metadata = &delivery.metadata;
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": name,
+            "namespace": metadata.namespace,
+            "labels": {label::MANAGED_BY: label::HOOKRUN},
+            "ownerReferences": [{
+                "apiVersion": hooks::API_VERSION, "kind": "Delivery", "name": metadata.name, "uid": metadata.uid,
+                "controller": true, "blockOwnerDeletion": false,
+            }],
+        },
+        "immutable": true,
+        "type": "Opaque",
+        "data": {PAYLOAD: BASE64_STANDARD.encode(compressed)},
+    });
+    let created: Result<serde::de::IgnoredAny, Fault> = cluster
+        .create(SECRETS, Some(&metadata.namespace), &secret)
+        .await;
+    match created {
+        Ok(_) => Ok(()),
+        Err(fault) if fault.kind == Kind::Conflict => {
+            let found: Option<Owned> = cluster.find(SECRETS, &metadata.namespace, name).await?;
+            let ours = |found: &Owned| {
+                let mut owners = found.metadata.owner_references.iter();
+                owners.any(|owner| owner["uid"].as_str() == Some(&metadata.uid))
+            };
+            if found.as_ref().is_some_and(ours) {
+                return Ok(());
+            }
+            // One of an earlier Delivery of this name, which vanishes with it.
+            Err(Fault {
+                kind: Kind::Unavailable,
+                message: "the Secret of an earlier Delivery is still there; try again".to_owned(),
+                ..fault
+            })
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// The bytes of a stored event, from wherever they are in the cluster.
+///
+/// # Errors
+/// [`Error::Lost`] where they are not; otherwise the API server could not be asked.
+pub(crate) async fn unpack(cluster: &Cluster, delivery: &Delivery) -> Result<Bytes, Error> {
+    let stored = &delivery.record.payload;
+    let lost = |why: &str| Error::Lost(why.to_owned());
+    let decoded = |text: &str| {
+        BASE64_STANDARD
+            .decode(text)
+            .map_err(|_| lost("it is not base64"))
+    };
+    let compressed = match (&stored.gzip, &stored.secret_name) {
+        (Some(text), _) => decoded(text)?,
+        (None, Some(name)) => {
+            let namespace = &delivery.metadata.namespace;
+            let found: Option<Data> = cluster.find(SECRETS, namespace, name).await?;
+            let mut data = found.ok_or_else(|| lost("its Secret does not exist"))?.data;
+            let text = data.remove(PAYLOAD);
+            decoded(&text.ok_or_else(|| lost("its Secret is empty"))?)?
+        }
+        (None, None) => return Err(lost("the Delivery does not say where it is")),
+    };
+    let bytes = decompress(&compressed).map_err(|error| lost(&error.to_string()))?;
+    if digest(&bytes) != stored.digest {
+        return Err(lost("its digest is another one"));
+    }
+    Ok(bytes)
+}
+
+#[derive(Deserialize)]
+struct Data {
+    #[serde(default)]
+    data: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Owned {
+    metadata: OwnedMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OwnedMetadata {
+    #[serde(default)]
+    owner_references: Vec<Value>,
+}
+
+/// The same bytes give the same result: there is no time in it.
+fn compress(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // Writing to memory does not fail.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
+}
+
+/// At most as many bytes as are kept in the cluster: what is compressed could be anybody's.
+fn decompress(bytes: &[u8]) -> std::io::Result<Bytes> {
+    let mut plain = Vec::new();
+    GzDecoder::new(bytes)
+        .take(IN_CLUSTER as u64)
+        .read_to_end(&mut plain)?;
+    Ok(plain.into())
+}
+
+/// `sha256:` and hexadecimal digits.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    let digits = Sha256::digest(bytes);
+    let digits = digits.iter().map(|byte| format!("{byte:02x}"));
+    digits.fold("sha256:".to_owned(), |text, digit| text + &digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compressed_comes_back_and_is_the_same_each_time() {
+        let bytes = b"{\"ref\":\"refs/heads/main\"}".repeat(100);
+        let compressed = compress(&bytes);
+        assert_eq!(compressed, compress(&bytes));
+        assert!(compressed.len() < bytes.len());
+        assert_eq!(decompress(&compressed).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_bomb_ends_at_the_limit() {
+        let bomb = compress(&vec![0; IN_CLUSTER * 4]);
+        assert_eq!(decompress(&bomb).unwrap().len(), IN_CLUSTER);
+    }
+}

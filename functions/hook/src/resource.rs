@@ -1,0 +1,85 @@
+//! The kinds of object that this function reads and writes, and the marks on them.
+
+use cluster::Resource;
+
+/// Hooks.
+pub const HOOKS: Resource = Resource {
+    group: hooks::GROUP,
+    version: hooks::VERSION,
+    kind: "Hook",
+    plural: "hooks",
+};
+
+/// Deliveries.
+pub const DELIVERIES: Resource = Resource {
+    group: hooks::GROUP,
+    version: hooks::VERSION,
+    kind: "Delivery",
+    plural: "deliveries",
+};
+
+/// Questions whether somebody may do something.
+pub(crate) const ACCESS_REVIEWS: Resource = Resource {
+    group: "authorization.k8s.io",
+    version: "v1",
+    kind: "SubjectAccessReview",
+    plural: "subjectaccessreviews",
+};
+
+/// Label of a Delivery: its outcome.
+pub const OUTCOME: &str = "hookrun.dev/outcome";
+
+/// Label of a Delivery: the type of its event, as far as a label can hold it.
+pub const EVENT_TYPE: &str = "hookrun.dev/event-type";
+
+/// Annotation of a Delivery: bytes of its payload, so that a list of metadata tells what retention needs.
+pub const PAYLOAD_BYTES: &str = "hookrun.dev/payload-bytes";
+
+/// Annotation of a Delivery: digest of its payload.
+pub const PAYLOAD_DIGEST: &str = "hookrun.dev/payload-digest";
+
+/// Annotation of a Delivery: when it came, as in its record.
+pub const RECEIVED_TIME: &str = "hookrun.dev/received-time";
+
+/// Annotation of a Delivery: the ServiceAccount as which its runs are started.
+pub const SERVICE_ACCOUNT: &str = "hookrun.dev/service-account";
+
+/// Annotation of a Delivery: the request that wrote it, so that a process recognises what it wrote itself when the
+/// API server's answer was lost.
+pub const REQUEST: &str = "hookrun.dev/request";
+
+/// Entry of the Secret that holds a payload.
+pub const PAYLOAD: &str = "payload";
+
+/// A text as the value of a label: what a label cannot hold becomes `-`, and at most 63 characters are kept.
+pub(crate) fn label_value(text: &str) -> String {
+    let legal = |c: char| {
+        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '-'
+        }
+    };
+    let value: String = text.chars().take(63).map(legal).collect();
+    value
+        .trim_matches(|c: char| !c.is_ascii_alphanumeric())
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_gives_a_legal_value() {
+        for (text, value) in [
+            ("push", "push"),
+            ("Merge Request Hook", "Merge-Request-Hook"),
+            ("pullrequest:created", "pullrequest-created"),
+            ("-ä-", ""),
+            (&"x/".repeat(40), &"x-".repeat(32)[..63]),
+        ] {
+            assert_eq!(label_value(text), value);
+        }
+    }
+}

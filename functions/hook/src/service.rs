@@ -1,0 +1,307 @@
+//! What happens with one request, from top to bottom: find the Hook, read the body, prove the sender, store, start.
+//!
+//! Nothing is read, stored or started for a sender that has not proven itself, beyond the Hook and its Secrets, which are
+//! asked for at most once a second.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use cluster::{Cluster, Patience, Policy};
+use flows::Label;
+use http::{HeaderMap, request::Parts};
+use jiff::Timestamp;
+use providers::{Content, ContentError, Proven, Reply, Request};
+use runtime::{Call, metrics::Metrics, telemetry};
+use store::PayloadStore;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    commit::Taken,
+    error::Error,
+    known::{Known, Place, Verifier},
+    record::{self, Arrival},
+    registry::{Registry, Slot},
+    rights::Rights,
+    status::{self, News},
+};
+
+/// How long a status may take that nobody waits for.
+const STATUS: Duration = Duration::from_secs(1);
+
+/// Everything that an event meets.
+pub struct Service {
+    pub(crate) client: kube::Client,
+    pub(crate) patience: Patience,
+    pub(crate) policy: Policy,
+    pub(crate) payloads: Option<Arc<PayloadStore>>,
+    pub(crate) registry: Registry,
+    pub(crate) rights: Rights,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Most bytes of a body.
+    pub(crate) body_bytes: usize,
+    /// Age at which others take over what a Delivery has stored.
+    pub(crate) takeover: Duration,
+}
+
+/// What a request came to.
+pub(crate) enum Outcome {
+    /// It only asked whether somebody is there.
+    Reply(Reply),
+    /// It is on record.
+    Taken(Box<Taken>),
+}
+
+/// What a path says.
+pub(crate) struct Address {
+    namespace: String,
+    name: String,
+    /// Never logged.
+    token: String,
+}
+
+impl Address {
+    /// The address of a request.
+    pub(crate) fn of(call: &Call) -> Self {
+        let [namespace, name, token] =
+            ["namespace", "name", "token"].map(|part| call.param(part).to_owned());
+        Self {
+            namespace,
+            name,
+            token,
+        }
+    }
+
+    /// The request to this address.
+    fn request<'a>(&'a self, parts: &'a Parts, body: &'a [u8]) -> Request<'a> {
+        Request {
+            headers: &parts.headers,
+            query: parts.uri.query().unwrap_or_default(),
+            token: (!self.token.is_empty()).then_some(&self.token),
+            body,
+        }
+    }
+}
+
+/// A Hook, and the request's place among those of it.
+struct Found<'a> {
+    slot: &'a Arc<Slot>,
+    known: &'a Arc<Known>,
+    verifier: &'a Verifier,
+}
+
+impl Service {
+    /// Handles one request.
+    ///
+    /// # Errors
+    /// An [`Error`]; the event is not stored then, or nobody knows.
+    pub(crate) async fn receive(
+        &self,
+        address: &Address,
+        call: &mut Call,
+    ) -> Result<Outcome, Error> {
+        let started = Instant::now();
+        let slot = self.slot(address);
+        let _turn = match &slot {
+            Some(slot) => Some(slot.enter().ok_or(Error::Share)?),
+            None => None,
+        };
+        let known = match &slot {
+            Some(slot) => self.registry.find(slot).await.map_err(Error::Hook)?,
+            None => None,
+        };
+        let payload = call.read_up_to(self.body_bytes).await?;
+        let verifier = known.as_deref().and_then(|known| known.verifier.as_ref());
+        let (Some(slot), Some(known), Some(verifier)) = (&slot, &known, verifier) else {
+            providers::pretend(&address.request(&call.parts, &payload));
+            self.metrics.refused("none", "unknown");
+            return Err(Error::Unknown);
+        };
+        let found = Found {
+            slot,
+            known,
+            verifier,
+        };
+        let request = address.request(&call.parts, &payload);
+        self.verified(&request, payload.bytes(), &found, started)
+            .await
+    }
+
+    /// The answer to a CloudEvents `OPTIONS` request. A Hook that does not exist welcomes nobody.
+    pub(crate) async fn options(&self, address: &Address, headers: &HeaderMap) -> Reply {
+        let known = match self.slot(address) {
+            Some(slot) => self.registry.find(&slot).await.ok().flatten(),
+            None => None,
+        };
+        let verifier = known.as_deref().and_then(|known| known.verifier.as_ref());
+        match verifier {
+            Some(verifier) => providers::options(&verifier.settings, headers),
+            None => providers::options(&providers::Settings::default(), headers),
+        }
+    }
+
+    /// What is remembered of the Hook that a path names; `None` where there can be no such Hook.
+    fn slot(&self, address: &Address) -> Option<Arc<Slot>> {
+        let namespace: Label = address.namespace.parse().ok()?;
+        let name: Label = address.name.parse().ok()?;
+        let allowed = self.policy.check_namespace(&namespace).is_ok();
+        allowed.then(|| {
+            self.registry.slot(Place {
+                namespace,
+                name: name.to_string(),
+            })
+        })
+    }
+
+    async fn verified(
+        &self,
+        request: &Request<'_>,
+        body: &Bytes,
+        found: &Found<'_>,
+        started: Instant,
+    ) -> Result<Outcome, Error> {
+        let provider = found.verifier.provider;
+        telemetry::record("format", provider.name);
+        if let Some(reply) = providers::handshake(provider, request, None) {
+            return Ok(self.shook(provider.name, reply));
+        }
+        let now = Timestamp::now();
+        let secret = self.prove(found, request, now).await?;
+        let (content, problem) = match providers::content(provider, request) {
+            Ok(content) => (content, None),
+            Err(error @ (ContentError::TooLarge { .. } | ContentError::Encoded(_))) => {
+                return Err(Error::Content(error));
+            }
+            // On record, since whoever sent it will not send anything better.
+            Err(error) => (unread(request), Some(error.to_string())),
+        };
+        if let Some(reply) = providers::handshake(provider, request, Some(&content)) {
+            return Ok(self.shook(provider.name, reply));
+        }
+        let problem = not_ready(found.known).or(problem);
+        let mut arrival = arrival(found, request, content, body, now);
+        arrival.problem = problem;
+        arrival.secret = secret.map(|at| {
+            let reference = found.verifier.refs.get(at);
+            reference.map_or_else(String::new, |secret| {
+                format!("{}/{}", secret.name, secret.key)
+            })
+        });
+        telemetry::record("event.id", &arrival.facts.key);
+        telemetry::record("event.type", &arrival.facts.event_type);
+        let clock = provider.answer_within.mul_f64(0.8).min(self.patience.event);
+        let deadline = started + clock;
+        let cluster = Cluster::until(self.client.clone(), self.patience.attempt, deadline);
+        let used = secret.and_then(|at| found.verifier.refs.get(at));
+        let news = News::Accepted(used);
+        let taken = self
+            .take(&cluster, found.slot, found.known, &arrival)
+            .await?;
+        // Of the sender's time only what is left over, and little of that.
+        let until = deadline.min(Instant::now() + STATUS);
+        let rest = Cluster::until(self.client.clone(), self.patience.attempt, until);
+        status::tell(&rest, found.slot, found.known, &news, now).await;
+        Ok(Outcome::Taken(Box::new(taken)))
+    }
+
+    fn shook(&self, provider: &'static str, reply: Reply) -> Outcome {
+        self.metrics.event(provider, "handshake");
+        telemetry::record("outcome", "handshake");
+        Outcome::Reply(reply)
+    }
+
+    /// Which secret proved the sender; none where a token did.
+    async fn prove(
+        &self,
+        found: &Found<'_>,
+        request: &Request<'_>,
+        now: Timestamp,
+    ) -> Result<Option<usize>, Error> {
+        let Verifier {
+            provider,
+            settings,
+            secrets,
+            ..
+        } = found.verifier;
+        let refusal = match providers::verify(provider, settings, secrets, request, now.as_second())
+        {
+            Ok(Proven::Secret(at)) => return Ok(Some(at)),
+            Ok(Proven::Token(_)) => return Err(Error::Unknown),
+            Err(refusal) => refusal,
+        };
+        self.refuse(found, refusal.kind(), &refusal.to_string(), now);
+        Err(Error::Unknown)
+    }
+
+    /// Counts a refusal, and tells of it in the Hook's status once in a while. The answer does not wait for that: it must
+    /// not tell by its time that there is such a Hook.
+    fn refuse(&self, found: &Found<'_>, kind: &'static str, reason: &str, now: Timestamp) {
+        self.metrics.refused(found.verifier.provider.name, kind);
+        tracing::debug!(
+            hook = found.slot.place.name,
+            reason,
+            "a request was refused"
+        );
+        status::note_refusal(found.slot, kind, now);
+        let (slot, known) = (Arc::clone(found.slot), Arc::clone(found.known));
+        let cluster = Cluster::until(
+            self.client.clone(),
+            self.patience.attempt,
+            Instant::now() + STATUS,
+        );
+        tokio::spawn(async move {
+            status::tell(&cluster, &slot, &known, &News::Other, now).await;
+        });
+    }
+}
+
+/// The content of a body that cannot be read.
+fn unread<'a>(request: &Request<'a>) -> Content<'a> {
+    Content {
+        bytes: request.body.into(),
+        ..Content::default()
+    }
+}
+
+/// Why the Hook cannot decide anything.
+fn not_ready(known: &Known) -> Option<String> {
+    let problems = known.checked.as_ref().as_ref().err()?;
+    Some(format!("the Hook is not ready: {}", problems.join("; ")))
+}
+
+fn arrival(
+    found: &Found<'_>,
+    request: &Request<'_>,
+    content: Content<'_>,
+    body: &Bytes,
+    now: Timestamp,
+) -> Arrival {
+    let Verifier {
+        provider, settings, ..
+    } = found.verifier;
+    let mut facts = providers::facts(provider, settings, request, &content);
+    let id = Uuid::new_v4().to_string();
+    if facts.key.is_empty() {
+        // Nothing tells it from a legitimate repetition, so it is an event of its own.
+        facts.key = format!("request {id}");
+    }
+    let content_type = request.headers.get(http::header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    Arrival {
+        request: id,
+        received: now,
+        event: providers::event(provider, &facts, &content),
+        facts,
+        headers: record::kept_headers(provider.headers, request.headers),
+        query: record::kept_query(request.query),
+        secret: None,
+        content_type: record::kept_query(content_type.unwrap_or_default()),
+        bytes: match content.bytes {
+            std::borrow::Cow::Borrowed(bytes) => body.slice_ref(bytes),
+            std::borrow::Cow::Owned(bytes) => bytes.into(),
+        },
+        json: content.json,
+        problem: None,
+        traceparent: telemetry::current_traceparent(),
+    }
+}

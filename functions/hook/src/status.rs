@@ -1,0 +1,194 @@
+//! The status of a Hook: its path, whether it is ready and why not, which secrets are in use, and what was refused.
+//!
+//! Written at best effort and rarely: at once where somebody should know, otherwise at most once a minute. An event never
+//! fails for it.
+
+use std::{sync::PoisonError, time::Duration};
+
+use cluster::{Cluster, Fault, Part};
+use hooks::{
+    HookStatus,
+    hook::{Condition, Rejection, SecretRef, SecretUse},
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    commit::is_younger,
+    known::{Known, Place},
+    notes::Notes,
+    record::rfc3339,
+    registry::Slot,
+    resource::HOOKS,
+};
+
+/// How often the status is written for what is not urgent.
+const RARELY: Duration = Duration::from_secs(60);
+
+/// How often it is written at most.
+const URGENT: Duration = Duration::from_secs(2);
+
+/// Longest message of a condition, in bytes.
+const MESSAGE_BYTES: usize = 4096;
+
+/// What happened, to be told.
+pub(crate) enum News<'a> {
+    /// A verified event came, with this secret if one proved it.
+    Accepted(Option<&'a SecretRef>),
+    /// A request was not verified, or the Hook was looked at.
+    Other,
+}
+
+/// Writes the status if it is due. Whatever goes wrong is no more than logged.
+pub(crate) async fn tell(
+    cluster: &Cluster,
+    slot: &Slot,
+    known: &Known,
+    news: &News<'_>,
+    now: Timestamp,
+) {
+    let patch = {
+        let mut notes = slot.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        due(&mut notes, &slot.place, known, news, now)
+    };
+    let Some(patch) = patch else { return };
+    if let Err(fault) = write(cluster, &slot.place, &patch).await {
+        tracing::debug!(hook = slot.place.name, error = %fault, "the status was not written");
+    }
+}
+
+/// Writes the status.
+pub(crate) async fn write(cluster: &Cluster, place: &Place, patch: &Value) -> Result<(), Fault> {
+    let namespace = place.namespace.as_str();
+    let written: serde::de::IgnoredAny = cluster
+        .merge(HOOKS, namespace, &place.name, Part::Status, patch)
+        .await?;
+    let serde::de::IgnoredAny = written;
+    Ok(())
+}
+
+/// Remembers a request that was not verified.
+pub(crate) fn note_refusal(slot: &Slot, reason: &str, now: Timestamp) {
+    let mut notes = slot.notes.lock().unwrap_or_else(PoisonError::into_inner);
+    notes.refused = notes.refused.saturating_add(1);
+    notes.rejection = Some(Rejection {
+        reason: reason.to_owned(),
+        time: rfc3339(now),
+    });
+}
+
+fn due(
+    notes: &mut Notes,
+    place: &Place,
+    known: &Known,
+    news: &News<'_>,
+    now: Timestamp,
+) -> Option<Value> {
+    let before = known.hook.status.clone().unwrap_or_default();
+    let (mut status, urgent) = settled(place, known, &[], now);
+    let (mut changed, mut urgent) = (urgent, urgent);
+    if let News::Accepted(used) = news {
+        let told = |time: &Option<String>| {
+            time.as_ref()
+                .is_some_and(|time| is_younger(time, now, RARELY))
+        };
+        changed |= !told(&before.last_event_time);
+        status.last_event_time = Some(rfc3339(now));
+        if let Some(used) = used {
+            let last = before
+                .secrets
+                .iter()
+                .max_by_key(|used| used.last_used_time.clone());
+            urgent |= last.is_none_or(|last| !is_use_of(last, used));
+            note_use(&mut status.secrets, used, now);
+        }
+    }
+    changed |= urgent || notes.refused > 0;
+    let pause = if urgent { URGENT } else { RARELY };
+    if !changed || notes.written.is_some_and(|at| at.elapsed() < pause) {
+        return None;
+    }
+    notes.written = Some(Instant::now());
+    status.rejected = before
+        .rejected
+        .saturating_add(std::mem::take(&mut notes.refused));
+    if let Some(rejection) = notes.rejection.take() {
+        status.last_rejection = Some(rejection);
+    }
+    Some(json!({"status": status}))
+}
+
+/// The status as the Hook alone makes it, `more` being what else is wrong with it; and whether that is news.
+pub(crate) fn settled(
+    place: &Place,
+    known: &Known,
+    more: &[String],
+    now: Timestamp,
+) -> (HookStatus, bool) {
+    let before = known.hook.status.clone().unwrap_or_default();
+    let mut status = before.clone();
+    let refs = &known.hook.spec.verification.secret_refs;
+    status
+        .secrets
+        .retain(|used| refs.iter().any(|reference| is_use_of(used, reference)));
+    status.path = Some(path(place));
+    status.observed_generation = known.hook.metadata.generation;
+    let mut ready = ready(known, more, now);
+    if let Some(old) = before
+        .conditions
+        .iter()
+        .find(|old| old.r#type == ready.r#type)
+        && old.status == ready.status
+    {
+        ready
+            .last_transition_time
+            .clone_from(&old.last_transition_time);
+    }
+    status.conditions = vec![ready];
+    let news = status.conditions != before.conditions || status.path != before.path;
+    (status, news)
+}
+
+/// The path of a Hook's URL, without a token.
+pub(crate) fn path(Place { namespace, name }: &Place) -> String {
+    format!("/hooks/{namespace}/{name}")
+}
+
+fn ready(known: &Known, more: &[String], now: Timestamp) -> Condition {
+    let mut problems = known.all_problems();
+    let rules = known.checked.is_err();
+    problems.extend(more.iter().map(String::as_str));
+    let (status, reason) = match (problems.is_empty(), rules, known.problems.is_empty()) {
+        (true, _, _) => ("True", "Ready"),
+        (false, true, _) => ("False", "Invalid"),
+        (false, false, false) => ("False", "Secrets"),
+        (false, false, true) => ("False", "Cluster"),
+    };
+    let mut message = problems.join("; ");
+    message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
+    Condition {
+        r#type: "Ready".to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        last_transition_time: rfc3339(now),
+        observed_generation: known.hook.metadata.generation,
+    }
+}
+
+fn is_use_of(used: &SecretUse, reference: &SecretRef) -> bool {
+    (&used.name, &used.key) == (&reference.name, &reference.key)
+}
+
+fn note_use(uses: &mut Vec<SecretUse>, reference: &SecretRef, now: Timestamp) {
+    let time = rfc3339(now);
+    match uses.iter_mut().find(|used| is_use_of(used, reference)) {
+        Some(used) => used.last_used_time = time,
+        None => uses.push(SecretUse {
+            name: reference.name.clone(),
+            key: reference.key.clone(),
+            last_used_time: time,
+        }),
+    }
+}
