@@ -1,0 +1,42 @@
+//! Reading headers: a header that proves something must come exactly once.
+
+use http::HeaderMap;
+
+/// How often a header came.
+pub(crate) enum Seen<'a> {
+    /// Not at all.
+    Never,
+    /// Once, with these bytes.
+    Once(&'a [u8]),
+    /// More than once, which no sender does.
+    Repeated,
+}
+
+/// The header `name`, which may be written in any case.
+pub(crate) fn seen<'a>(headers: &'a HeaderMap, name: &str) -> Seen<'a> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Seen::Never,
+        (Some(value), None) => Seen::Once(value.as_bytes()),
+        (Some(_), Some(_)) => Seen::Repeated,
+    }
+}
+
+/// The header `name` as text, if it came once and is text.
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    match seen(headers, name) {
+        Seen::Once(value) => std::str::from_utf8(value).ok(),
+        Seen::Never | Seen::Repeated => None,
+    }
+}
+
+/// Whether the body is form-encoded, as its sender says.
+pub(crate) fn is_form(headers: &HeaderMap) -> bool {
+    media_type(headers).eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// The media type of the body without parameters, as its sender writes it; empty if it does not say.
+pub(crate) fn media_type(headers: &HeaderMap) -> &str {
+    let value = text(headers, "content-type").unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}

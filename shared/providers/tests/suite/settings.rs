@@ -1,0 +1,193 @@
+//! Configurations that make no sense are told of before the first request.
+
+use providers::{Hmac, HmacOptions, Problem, Settings, Token, check, check_secret, provider};
+
+fn places(problems: &[Problem]) -> Vec<&str> {
+    problems
+        .iter()
+        .map(|problem| problem.place.as_str())
+        .collect()
+}
+
+fn wrong(change: impl FnOnce(&mut HmacOptions)) -> Vec<String> {
+    let mut options = HmacOptions::default();
+    change(&mut options);
+    let problems = Hmac::new(options).unwrap_err();
+    assert!(problems.iter().all(|problem| !problem.message.is_empty()));
+    problems.into_iter().map(|problem| problem.place).collect()
+}
+
+#[test]
+fn the_default_signature_makes_sense() {
+    assert!(Hmac::new(HmacOptions::default()).is_ok());
+}
+
+#[test]
+fn signatures_that_make_no_sense_are_told_of() {
+    assert_eq!(
+        wrong(|it| it.algorithms = vec!["md5".into()]),
+        ["hmac.algorithms"]
+    );
+    assert_eq!(wrong(|it| it.algorithms.clear()), ["hmac.algorithms"]);
+    assert_eq!(wrong(|it| it.prefix = String::new()), ["hmac.algorithms"]);
+    assert_eq!(
+        wrong(|it| it.encoding = "hexadecimal".into()),
+        ["hmac.encoding"]
+    );
+    assert_eq!(
+        wrong(|it| it.signed = "{timestamp}.{body}".into()),
+        ["hmac.timestampHeader"]
+    );
+    assert_eq!(
+        wrong(|it| it.signed = "{id}.{body}".into()),
+        ["hmac.idHeader"]
+    );
+    for signed in ["", "body", "{body}{body}"] {
+        assert_eq!(
+            wrong(|it| it.signed = signed.into()),
+            ["hmac.signed"],
+            "{signed}"
+        );
+    }
+    for signed in ["{body", "{secret}{body}", "{{body}}"] {
+        assert_eq!(
+            wrong(|it| it.signed = signed.into()),
+            ["hmac.signed"],
+            "{signed}"
+        );
+    }
+    assert_eq!(
+        wrong(|it| it.timestamp_header = Some("X-Time".into())),
+        ["hmac.timestampHeader"]
+    );
+    assert_eq!(wrong(|it| it.header = "no header".into()), ["hmac.header"]);
+    assert_eq!(
+        wrong(|it| it.event_pointer = Some("type".into())),
+        ["hmac.eventPointer"]
+    );
+    assert_eq!(
+        wrong(|it| it.tolerance_seconds = 100_000),
+        ["hmac.toleranceSeconds"]
+    );
+}
+
+#[test]
+fn all_problems_are_told_of_at_once() {
+    let places = wrong(|it| {
+        it.algorithms = vec!["md5".into(), "sha3".into()];
+        it.encoding = String::new();
+        it.signed = String::new();
+        it.header = String::new();
+    });
+    assert_eq!(
+        places,
+        [
+            "hmac.algorithms",
+            "hmac.algorithms",
+            "hmac.encoding",
+            "hmac.signed",
+            "hmac.header"
+        ]
+    );
+}
+
+#[test]
+fn settings_have_to_fit_the_provider() {
+    let header = Settings {
+        header: Some("X-Token".to_owned()),
+        ..Settings::default()
+    };
+    let hmac = Settings {
+        hmac: Hmac::new(HmacOptions::default()).ok(),
+        ..Settings::default()
+    };
+    let token = |issuer: Option<&str>| Settings {
+        token: Some(Token {
+            audience: "a".to_owned(),
+            account: "b".to_owned(),
+            issuer: issuer.map(str::to_owned),
+        }),
+        ..Settings::default()
+    };
+    let empty = Settings {
+        token: Some(Token::default()),
+        ..Settings::default()
+    };
+    let cases: [(&str, &Settings, &[&str]); 13] = [
+        ("github", &Settings::default(), &[]),
+        ("github", &header, &["header"]),
+        ("acr", &header, &[]),
+        ("github", &hmac, &["hmac"]),
+        ("generic-hmac", &hmac, &[]),
+        ("github", &token(None), &["token"]),
+        ("gar-pubsub", &Settings::default(), &["token"]),
+        ("gar-pubsub", &token(None), &[]),
+        ("gar-pubsub", &token(Some("i")), &["token.issuer"]),
+        ("gar-pubsub", &empty, &["token.audience", "token.account"]),
+        ("knative-broker", &Settings::default(), &[]),
+        ("knative-broker", &token(None), &["token.issuer"]),
+        ("knative-broker", &token(Some("i")), &[]),
+    ];
+    for (name, settings, expected) in cases {
+        assert_eq!(
+            places(&check(provider(name).unwrap(), settings)),
+            expected,
+            "{name}"
+        );
+    }
+    let no_header = Settings {
+        header: Some("not a header".to_owned()),
+        ..Settings::default()
+    };
+    assert_eq!(
+        places(&check(provider("acr").unwrap(), &no_header)),
+        ["header"]
+    );
+}
+
+#[test]
+fn secrets_have_to_fit_the_provider_and_are_never_told() {
+    let cases: [(&str, &str, bool); 15] = [
+        ("github", "hunter2", true),
+        ("github", "", false),
+        ("github", "hunter2\n", false),
+        ("gitlab", "hunter2", true),
+        ("gitlab", "whsec_aHVudGVyMg==", true),
+        ("gitlab", "whsec_hunter2!", false),
+        ("standard-webhooks", "hunter2", false),
+        ("standard-webhooks", "whsec_", false),
+        (
+            "standard-webhooks",
+            "whpk_scJrkHS9x2TNxqZr/bxsqbH501Fhnbx/ZL5v2WCQ3ys=",
+            true,
+        ),
+        ("standard-webhooks", "whpk_aHVudGVyMg==", false),
+        ("basic", "hunter2", false),
+        ("basic", "user:hunter2", true),
+        ("quay", "hunter2", false),
+        ("quay", "hunter2hunter2hunter2", true),
+        ("gar-pubsub", "hunter2", false),
+    ];
+    for (name, secret, fine) in cases {
+        let problem = check_secret(
+            provider(name).unwrap(),
+            &Settings::default(),
+            secret.as_bytes(),
+        );
+        assert_eq!(problem.is_none(), fine, "{name}: {problem:?}");
+        assert!(!problem.unwrap_or_default().contains("hunter2"));
+    }
+}
+
+#[test]
+fn a_problem_says_its_place() {
+    let problems = Hmac::new(HmacOptions {
+        encoding: "oct".to_owned(),
+        ..HmacOptions::default()
+    });
+    let text = problems.unwrap_err()[0].to_string();
+    assert_eq!(
+        text,
+        "hmac.encoding: `oct` is not known; use `hex` or `base64`"
+    );
+}
