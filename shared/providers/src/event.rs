@@ -5,9 +5,9 @@
 //! (`event/table`); one engine reads the tables (`event/read.rs`). A provider or type without an entry gives an event
 //! that knows its type alone.
 //!
-//! Never: a field that the payload does not tell. What is not told, or not told for certain, is absent, so that a filter
-//! that asks for it says no; only changed files differ, see [`Changed`]. Nothing in here is proof of anything: which
-//! parts of a request are signed is the verification's business.
+//! Never: a field that the payload does not tell. What is not told, or not told for certain, is absent, so that a
+//! filter that asks for it says no; only changed files differ, see [`Changed`]. Nothing in here is proof of anything:
+//! which parts of a request are signed is the verification's business.
 
 mod image;
 mod mapping;

@@ -11,12 +11,12 @@ pub const PATTERN_BYTES: usize = 512;
 
 /// A pattern for paths of files, relative to the repository, with `/` between their parts.
 ///
-/// As in `.gitignore`: a pattern with a `/` before its end starts at the repository's root, any other one holds in every
-/// folder; what matches a folder matches all that is in it; a `/` at the end means folders only. `*` and `?` stand for
-/// anything but `/`, `**/` for any number of folders, `/**` for everything inside, `[a-z]`, `[!a-z]` and `[[:digit:]]` for
-/// one character of a set, and a backslash takes the meaning from what follows. A `!` at the beginning turns the answer
-/// around: `!docs/` is any file outside of `docs`. Case counts. Spaces at the end do not, unless there is a backslash
-/// before them.
+/// As in `.gitignore`: a pattern with a `/` before its end starts at the repository's root, any other one holds in
+/// every folder; what matches a folder matches all that is in it; a `/` at the end means folders only. `*` and `?`
+/// stand for anything but `/`, `**/` for any number of folders, `/**` for everything inside, `[a-z]`, `[!a-z]` and
+/// `[[:digit:]]` for one character of a set, and a backslash takes the meaning from what follows. A `!` at the
+/// beginning turns the answer around: `!docs/` is any file outside of `docs`. Case counts. Spaces at the end do not,
+/// unless there is a backslash before them.
 ///
 /// Other than there, one pattern is all there is: `#` begins no comment, and `?` is a character rather than a byte.
 ///

@@ -121,8 +121,8 @@ pub(super) enum Deleted {
 
 /// Where a push lists the files that it changed, and when that list is complete.
 ///
-/// Each commit has the lists `added`, `modified` and `removed`. A push that makes a ref is never complete: what it is to
-/// be compared with is for the reader to choose.
+/// Each commit has the lists `added`, `modified` and `removed`. A push that makes a ref is never complete: what it is
+/// to be compared with is for the reader to choose.
 #[derive(Clone, Copy)]
 pub(super) struct Files {
     /// The list of commits.

@@ -1,7 +1,7 @@
 //! Walks `tests/payloads/<provider>`: each payload, as the provider sends it, is beside the event that it becomes.
 //!
-//! Of what is expected, `type` is given, since most providers tell it in a header. `UPDATE_FIXTURES=1` rewrites the rest;
-//! for a new payload, write `{"type": "…"}` beside it first.
+//! Of what is expected, `type` is given, since most providers tell it in a header. `UPDATE_FIXTURES=1` rewrites the
+//! rest; for a new payload, write `{"type": "…"}` beside it first.
 
 use std::{
     collections::BTreeSet,

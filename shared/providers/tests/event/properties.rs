@@ -158,7 +158,9 @@ fn path() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn any_payload_becomes_an_event(
-        at in 0..PROVIDERS.len(), event_type in prop_oneof![select(TYPES).prop_map(str::to_owned), ".{0,8}"], body in value(),
+        at in 0..PROVIDERS.len(),
+        event_type in prop_oneof![select(TYPES).prop_map(str::to_owned), ".{0,8}"],
+        body in value(),
     ) {
         let event = event::of(PROVIDERS[at].name, &event_type, Some(&body));
         prop_assert_eq!(&event.r#type, &event_type);

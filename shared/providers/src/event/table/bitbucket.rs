@@ -1,7 +1,7 @@
 //! Bitbucket: Cloud, and Data Center (formerly Server), which have little in common but the name.
 //!
-//! Neither lists changed files. Cloud has no login names: nicknames are neither unique nor lasting, so accounts are told by
-//! their UUID.
+//! Neither lists changed files. Cloud has no login names: nicknames are neither unique nor lasting, so accounts are
+//! told by their UUID.
 
 use crate::event::mapping::{
     Deleted, Fork, Mapping, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING, PullRequestAt, RefAt,

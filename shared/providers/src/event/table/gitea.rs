@@ -1,7 +1,7 @@
 //! Gitea, Forgejo and Gogs: payloads after GitHub's model, with differences.
 //!
-//! A push lists a few commits only (`ui.FEED_MAX_COMMIT_NUM`, 5), and Gitea and Forgejo tell how many there were. A forced
-//! push does not look like one. Gogs does not tell the number, so that its files are never known.
+//! A push lists a few commits only (`ui.FEED_MAX_COMMIT_NUM`, 5), and Gitea and Forgejo tell how many there were. A
+//! forced push does not look like one. Gogs does not tell the number, so that its files are never known.
 
 use crate::event::mapping::{
     Deleted, Files, Fork, ImageAt, Mapping, NO_IMAGE, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING,
