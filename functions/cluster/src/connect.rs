@@ -10,6 +10,7 @@ use std::{
 };
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use hyper_util::client::proxy::matcher::Matcher;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 /// How to reach the cluster.
@@ -129,12 +130,18 @@ pub async fn connect(connection: &Connection) -> Result<kube::Client, ConnectErr
                 context: connection.context.clone(),
                 ..KubeConfigOptions::default()
             };
-            kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+            let own_proxy = names_proxy(&kubeconfig, connection.context.as_deref());
+            let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
                 .await
                 .map_err(|source| ConnectError::Incomplete {
                     files: files.to_string(),
                     source,
-                })?
+                })?;
+            // kube 5 holds NO_PROXY against the proxy's address instead of the cluster's.
+            if !own_proxy && Matcher::from_env().intercept(&config.cluster_url).is_none() {
+                config.proxy_url = None;
+            }
+            config
         }
         None => kube::Config::incluster().map_err(|source| ConnectError::Nothing(source.into()))?,
     };
@@ -142,6 +149,21 @@ pub async fn connect(connection: &Connection) -> Result<kube::Client, ConnectErr
     // Repeats are ours: they know the deadline of the whole event (`Patience`).
     config.default_retry = false;
     kube::Client::try_from(config).map_err(|source| ConnectError::Client(Box::new(source)))
+}
+
+/// Whether the context's cluster has a proxy of its own, which then counts whatever the environment says, as for kubectl.
+fn names_proxy(kubeconfig: &Kubeconfig, context: Option<&str>) -> bool {
+    let context = context.or(kubeconfig.current_context.as_deref());
+    let contexts = &kubeconfig.contexts;
+    let found = contexts
+        .iter()
+        .find(|it| Some(it.name.as_str()) == context)
+        .and_then(|it| it.context.as_ref());
+    let clusters = kubeconfig.clusters.iter();
+    clusters
+        .filter(|it| found.is_some_and(|context| context.cluster == it.name))
+        .filter_map(|it| it.cluster.as_ref()?.proxy_url.as_deref())
+        .any(|proxy| !proxy.is_empty())
 }
 
 #[cfg(test)]
@@ -201,6 +223,18 @@ mod tests {
             let error = read(&list).expect_err("it cannot be used").to_string();
             assert!(error.contains(&bad), "{error}");
         }
+    }
+
+    #[test]
+    fn a_proxy_of_the_cluster_is_one_of_its_own() {
+        let text = "clusters:\n- {name: a, cluster: {server: 'https://a.example', proxy-url: 'http://proxy.example'}}\n\
+             - {name: b, cluster: {server: 'https://b.example'}}\n\
+             contexts:\n- {name: one, context: {cluster: a}}\n- {name: two, context: {cluster: b}}\n\
+             current-context: two\n";
+        let kubeconfig = Kubeconfig::from_yaml(text).expect("readable");
+        assert!(names_proxy(&kubeconfig, Some("one")));
+        assert!(!names_proxy(&kubeconfig, Some("two")));
+        assert!(!names_proxy(&kubeconfig, None));
     }
 
     #[test]
