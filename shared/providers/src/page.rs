@@ -7,6 +7,9 @@ use crate::provider::{
     Proof, Provider, Scheme, Signature, Time, Value,
 };
 
+/// Widest line, in characters.
+const WIDTH: usize = 120;
+
 /// The page of a provider, in Markdown.
 #[must_use]
 pub fn page(provider: &Provider) -> String {
@@ -49,16 +52,53 @@ impl Page {
 
     fn numbered(&mut self, texts: &[&str]) {
         for (index, text) in texts.iter().enumerate() {
-            // Writing to a string does not fail.
-            let _ = writeln!(self.0, "{}. {text}", index + 1);
+            self.item(&format!("{}. ", index + 1), text);
         }
     }
 
     fn bullets(&mut self, texts: &[impl AsRef<str>]) {
         for text in texts {
-            let _ = writeln!(self.0, "- {}", text.as_ref());
+            self.item("- ", text.as_ref());
         }
     }
+
+    /// An item of a list, in lines of at most [`WIDTH`] characters. Code is not broken.
+    fn item(&mut self, mark: &str, text: &str) {
+        self.0.push_str(mark);
+        let (mut width, mut start) = (mark.len(), true);
+        for word in words(text) {
+            let length = word.chars().count();
+            if !start && width + 1 + length > WIDTH {
+                self.0.push('\n');
+                self.0.push_str(&" ".repeat(mark.len()));
+                width = mark.len();
+            } else if !start {
+                self.0.push(' ');
+                width += 1;
+            }
+            self.0.push_str(&word);
+            width += length;
+            start = false;
+        }
+        self.0.push('\n');
+    }
+}
+
+/// Words of a text; code between backquotes is one.
+fn words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut code = false;
+    for piece in text.split(' ') {
+        match words.last_mut().filter(|_| code) {
+            Some(word) => {
+                word.push(' ');
+                word.push_str(piece);
+            }
+            None => words.push(piece.to_owned()),
+        }
+        code ^= piece.matches('`').count() % 2 == 1;
+    }
+    words
 }
 
 fn proofs(provider: &Provider) -> Vec<String> {
@@ -78,7 +118,7 @@ fn proofs(provider: &Provider) -> Vec<String> {
         .iter()
         .any(|proof| !matches!(proof, Proof::Jwt(_)))
     {
-        let rule = "Every secret of `verification.secretRefs` is tried: with two of them one is replaced without a gap.";
+        let rule = "All secrets of `verification.secretRefs` count: while one is replaced by another, no event is lost.";
         lines.push(rule.to_owned());
     }
     lines
@@ -153,7 +193,10 @@ fn signed(signature: &Signature<'_>) -> String {
         signature.header,
         items.join(", or ")
     );
-    let _ = write!(text, " Signed is `{over}`, where the body is {covers}.");
+    let _ = match signature.signed {
+        [Part::Body] => write!(text, " Signed is {covers}."),
+        _ => write!(text, " Signed is `{over}`; the body counts as it arrives."),
+    };
     if let Some(header) = signature.id_header {
         let _ = write!(text, " The id is in `{header}`.");
     }
@@ -221,12 +264,12 @@ fn event(provider: &Provider) -> Vec<String> {
         Otherwise::Nothing => "nothing (every request is an event of its own)".to_owned(),
     });
     lines.push(format!(
-        "Two requests are the same event if this is the same: {}.",
+        "Identity, by which an event that comes again is recognised: {}.",
         same.join("; without that, ")
     ));
     lines.extend(shape(provider));
     lines.push(format!(
-        "A body may have {} MiB.",
+        "A body may have up to {} MiB.",
         provider.body_bytes >> 20
     ));
     lines.extend(provider.handshakes.iter().map(handshake));

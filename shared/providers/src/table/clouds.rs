@@ -71,8 +71,8 @@ pub(super) const KNATIVE_BROKER: Provider = Provider {
         register: &[
             "Make a Trigger whose subscriber's `uri` is the URL of the Hook.",
             "With authentication switched on in Knative Eventing: `verification.token` names the issuer (that of the \
-             cluster's ServiceAccount tokens), the audience, and the account, such as \
-             `system:serviceaccount:knative-eventing:mt-broker-filter`.",
+             cluster's ServiceAccount tokens), the audience (that of the Trigger's subscriber), and the account: \
+             `system:serviceaccount:`, the Trigger's namespace, `:`, and its `status.auth.serviceAccountName`.",
             "Without it: add `/` and the text of a Secret, at least 16 random characters, to the `uri`.",
         ],
         clock: "The Trigger's `timeout`; none by default.",

@@ -51,7 +51,7 @@ pub(super) const QUAY: Provider = Provider {
         hints: &[
             PATH_TOKEN,
             "The payload does not say what happened: make one Hook per kind of event.",
-            "A template at the sender may reshape the payload; do not depend on fields that you do not send.",
+            "A template at the sender may reshape the payload; depend only on the fields that yours sends.",
             "Identical bodies are the same event.",
         ],
     },
