@@ -1,0 +1,203 @@
+//! Hostile expressions and payloads end soon, on a small stack, with little memory.
+
+use std::time::{Duration, Instant};
+
+use hooks::expression::{Budget, Bytes, Expression, Fault, Input, MAX_LENGTH};
+use serde_json::{Value, json};
+
+/// What all of it may take. It takes a tenth of that; the rest is for machines that are busy, and for builds without
+/// optimisation.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Evaluates on a thread with half the stack that a thread gets by default.
+fn evaluate(text: &str, body: Value) -> Result<String, String> {
+    let text = text.to_owned();
+    let started = Instant::now();
+    let thread = std::thread::Builder::new()
+        .stack_size(1 << 20)
+        .spawn(move || {
+            let expression = Expression::parse(&text).map_err(|problems| problems.join("; "))?;
+            let none = json!({});
+            let input = Input {
+                body: &body,
+                headers: &none,
+                query: &none,
+                event: &none,
+                hook: &none,
+            };
+            let file = expression.file(&input, &Budget::default(), &Bytes::new(1 << 20));
+            file.map_err(|fault| fault.to_string())
+        });
+    let result = thread.unwrap().join().unwrap();
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+    result
+}
+
+fn exhausts(text: &str, body: Value) {
+    let told = evaluate(text, body).unwrap_err();
+    assert_eq!(told, Fault::Exhausted.to_string(), "{text}");
+}
+
+#[test]
+fn loops_over_large_payloads_are_cut_off() {
+    let numbers = json!((0..1_000_000).collect::<Vec<_>>());
+    exhausts("body.all(x, body.all(y, x + y >= 0))", numbers.clone());
+    exhausts("body.map(x, body.map(y, x))", numbers.clone());
+    exhausts("body.filter(x, body.exists(y, y < 0))", numbers.clone());
+    exhausts("body.exists_one(x, body.all(y, y >= 0))", numbers.clone());
+    // A fault inside of `exists` does not let it go on for free.
+    exhausts(
+        "body.exists(x, body.exists(y, y.nope)) || body.exists(x, x.nope)",
+        numbers.clone(),
+    );
+    exhausts("body.all(x, x in body)", numbers);
+}
+
+#[test]
+fn copies_and_comparisons_of_large_payloads_are_paid_for() {
+    let wide = json!({"list": (0..200_000).collect::<Vec<_>>(), "text": "a".repeat(10 << 20)});
+    exhausts(
+        &vec!["body.list == body.list"; 64].join(" && "),
+        wide.clone(),
+    );
+    exhausts(&vec!["body == body"; 64].join(" && "), wide.clone());
+    exhausts(&vec!["body.text"; 32].join(" + "), wide.clone());
+    exhausts("body.list.map(x, body.text + 'b')", wide.clone());
+    exhausts("body.list.map(x, body.list + [x])", wide.clone());
+    exhausts("body.list.all(x, json(body) != '')", wide.clone());
+    exhausts(
+        "body.list.all(x, body.text.replace('a', 'aaaaaaaa') != '')",
+        wide.clone(),
+    );
+    exhausts("body.text.split('')", wide.clone());
+    exhausts("body.list.all(x, size(body.text) > 0)", wide.clone());
+    exhausts("body.text.matches('a')", wide);
+}
+
+#[test]
+fn what_is_made_from_little_cannot_grow() {
+    let ten = format!("[{}]", ["1"; 10].join(","));
+    let text = format!("{ten}.map(a, {ten}.map(b, json({ten}.size()) + 'x')).size() == 10");
+    assert_eq!(evaluate(&text, Value::Null), Ok("true".to_owned()));
+    let powers = "'0123456789abcdef'.replace('', '0123456789abcdef').replace('', '0123456789abcdef')\
+        .replace('', '0123456789abcdef').replace('', '0123456789abcdef').replace('', '0123456789abcdef')\
+        .replace('', '0123456789abcdef').replace('', '0123456789abcdef').replace('', '0123456789abcdef')";
+    exhausts(powers, Value::Null);
+}
+
+#[test]
+fn regular_expressions_cannot_blow_up() {
+    let hostile = [
+        "(a+)+$",
+        "(a|aa)+$",
+        "(a|a?)+$",
+        "(.*a){20}",
+        "((a*)*)*$",
+        "(x+x+)+y",
+        "[a-z]*[a-z]*[a-z]*[a-z]*[a-z]*1",
+        "(a?){40}a{40}",
+        "(.|[^x])*(.|[^y])*(.|[^z])*q",
+    ];
+    for pattern in hostile {
+        let text = format!("body.matches('{pattern}')");
+        let body = json!(format!("{}!", "a".repeat(1_000_000)));
+        let outcome = evaluate(&text, body);
+        assert!(
+            outcome.is_ok()
+                || outcome
+                    .as_ref()
+                    .is_err_and(|told| told.contains("too large")),
+            "{outcome:?}"
+        );
+    }
+    for pattern in [
+        "(a{1000}){1000}",
+        "\\\\pL{500}",
+        "((((a{50}){50}){50}){50})",
+        &"(".repeat(200),
+        &"a".repeat(300),
+    ] {
+        assert!(
+            Expression::parse(&format!("body.matches('{pattern}')")).is_err(),
+            "{pattern}"
+        );
+    }
+}
+
+#[test]
+fn no_expression_overflows_the_stack() {
+    let ends = |open: &str, middle: &str, close: &str| {
+        let times = (MAX_LENGTH - middle.len()) / (open.len() + close.len());
+        format!("{}{middle}{}", open.repeat(times), close.repeat(times))
+    };
+    let deep = [
+        ("(", "1", ")"),
+        ("[", "1", "]"),
+        ("{'a':", "1", "}"),
+        ("body[", "0", "]"),
+        ("size(", "1", ")"),
+        ("", "body", "[0]"),
+        ("", "body", ".a"),
+        ("", "body", ".trim()"),
+        ("", "1", "+1"),
+        ("", "1", "<1"),
+        ("", "true", "&&true"),
+        ("", "true", "||true"),
+        ("!", "true", ""),
+        ("-", "1", ""),
+        ("- -", "1", ""),
+        ("true?1:", "1", ""),
+        ("true?", "1", ":1"),
+        ("body.all(x,", "true", ")"),
+        ("[1].map(x,", "x", ")"),
+        ("(", "", ""),
+        ("[", "", ""),
+        ("body.a(", "", ""),
+        ("has(", "body.a", ")"),
+        ("a{b:", "1", "}"),
+        ("'", "", ""),
+        ("\u{1F600}", "", ""),
+        ("\0", "", ""),
+        ("//", "", ""),
+        ("\\", "", ""),
+        ("`", "", ""),
+        ("0x", "", ""),
+        ("1.", "", ""),
+    ];
+    for (open, middle, close) in deep {
+        let text = ends(open, middle, close);
+        let outcome = evaluate(&text, json!([[1]]));
+        // Long but flat ones may be fine; what matters is that there is an answer.
+        assert!(
+            outcome.is_ok() || outcome.is_err_and(|told| !told.is_empty()),
+            "{open}{middle}{close}"
+        );
+    }
+}
+
+#[test]
+fn a_long_expression_is_refused_before_it_is_parsed() {
+    let problems = Expression::parse(&"1+".repeat(1 << 20)).unwrap_err();
+    assert_eq!(problems, ["it is 2097152 bytes long, and may have 4096"]);
+}
+
+#[test]
+fn a_payload_that_is_nested_as_deep_as_json_can_be_is_read() {
+    let mut body = json!(1);
+    for _ in 0..120 {
+        body = json!([body]);
+    }
+    assert_eq!(
+        evaluate("body == body && json(body) != ''", body),
+        Ok("true".to_owned())
+    );
+}
+
+#[test]
+fn large_payloads_cost_nothing_where_little_of_them_is_read() {
+    let body = json!({"ref": "main", "rest": (0..1_000_000).collect::<Vec<_>>(), "text": "a".repeat(10 << 20)});
+    assert_eq!(
+        evaluate("body.ref == 'main' && body.rest[999999] == 999999", body),
+        Ok("true".to_owned())
+    );
+}
