@@ -65,12 +65,26 @@ impl Known {
         before: Option<&Self>,
     ) -> Result<Option<Self>, Fault> {
         let namespace = place.namespace.as_str();
-        let Some(object) = cluster.find::<Value>(HOOKS, namespace, &place.name).await? else {
-            return Ok(None);
-        };
+        match cluster.find::<Value>(HOOKS, namespace, &place.name).await? {
+            Some(object) => Self::of(cluster, place, object, before).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The same for a Hook that was read already.
+    ///
+    /// # Errors
+    /// The API server could not be asked.
+    pub(crate) async fn of(
+        cluster: &Cluster,
+        place: &Place,
+        object: Value,
+        before: Option<&Self>,
+    ) -> Result<Self, Fault> {
+        let namespace = place.namespace.as_str();
         let hook: Hook = match serde_json::from_value(object) {
             Ok(hook) => hook,
-            Err(error) => return Ok(Some(Self::unreadable(place, &error))),
+            Err(error) => return Ok(Self::unreadable(place, &error)),
         };
         let same = |before: &&Self| {
             let (new, old) = (&hook.metadata, &before.hook.metadata);
@@ -91,12 +105,12 @@ impl Known {
             // `check` names both.
             _ => None,
         };
-        Ok(Some(Self {
+        Ok(Self {
             hook,
             checked,
             verifier,
             problems,
-        }))
+        })
     }
 
     /// A Hook that does not have the shape of one.

@@ -25,6 +25,7 @@ pub mod resource;
 mod rights;
 mod service;
 mod status;
+mod sweep;
 
 use std::sync::Arc;
 
@@ -34,8 +35,9 @@ use store::PayloadStore;
 
 pub use error::{ENCODED, KINDS, NOT_STORED, PAYLOAD, SHARE};
 pub use handler::router;
-pub use options::{Error, HookOptions, Options};
+pub use options::{Error, HookOptions, Options, SweepOptions};
 pub use service::Service;
+pub use sweep::Swept;
 
 /// What the function needs of the process that it is in.
 pub struct Surroundings {

@@ -48,6 +48,33 @@ pub struct HookOptions {
     pub hook_takeover: Duration,
 }
 
+/// What one sweep does at most.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Sweep of Deliveries")]
+pub struct SweepOptions {
+    /// Deliveries that one sweep finishes at most.
+    #[arg(
+        long,
+        env = "HOOKRUN_SWEEP_FINISH",
+        value_name = "NUMBER",
+        default_value_t = 500
+    )]
+    pub sweep_finish: usize,
+
+    /// Deliveries past their retention that one sweep deletes at most.
+    #[arg(
+        long,
+        env = "HOOKRUN_SWEEP_DELETE",
+        value_name = "NUMBER",
+        default_value_t = 5_000
+    )]
+    pub sweep_delete: usize,
+
+    /// Time that one sweep of Deliveries takes at most; the next one goes on.
+    #[arg(long, env = "HOOKRUN_SWEEP_TIME", value_name = "TIME", default_value = "50s", value_parser = duration)]
+    pub sweep_time: Duration,
+}
+
 /// Options that contradict each other.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {

@@ -61,6 +61,12 @@ pub(crate) fn kept_headers(names: &[&str], headers: &http::HeaderMap) -> BTreeMa
     kept.collect()
 }
 
+/// Bytes that a payload takes where it is kept, as far as the Delivery itself tells.
+fn kept_bytes(payload: &StoredPayload) -> u64 {
+    let inline = payload.gzip.as_ref().map(|text| text.len() as u64);
+    inline.unwrap_or(payload.size)
+}
+
 /// The query that a Delivery keeps.
 pub(crate) fn kept_query(query: &str) -> String {
     cut(query, QUERY_BYTES)
@@ -102,7 +108,7 @@ impl Arrival {
         let annotations = [
             (resource::REQUEST, self.request.clone()),
             (resource::RECEIVED_TIME, received_time.clone()),
-            (resource::PAYLOAD_BYTES, payload.size.to_string()),
+            (resource::PAYLOAD_BYTES, kept_bytes(&payload).to_string()),
             (resource::PAYLOAD_DIGEST, payload.digest.clone()),
             (resource::SERVICE_ACCOUNT, spec.service_account_name.clone()),
         ];

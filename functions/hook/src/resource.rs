@@ -18,6 +18,14 @@ pub const DELIVERIES: Resource = Resource {
     plural: "deliveries",
 };
 
+/// Pipelines.
+pub(crate) const PIPELINES: Resource = Resource {
+    group: "tekton.dev",
+    version: "v1",
+    kind: "Pipeline",
+    plural: "pipelines",
+};
+
 /// Questions whether somebody may do something.
 pub(crate) const ACCESS_REVIEWS: Resource = Resource {
     group: "authorization.k8s.io",

@@ -32,6 +32,12 @@ const URGENT: Duration = Duration::from_secs(2);
 /// Longest message of a condition, in bytes.
 const MESSAGE_BYTES: usize = 4096;
 
+/// Reason of a Hook that nothing is wrong with.
+const READY: &str = "Ready";
+
+/// Reason of a Hook that something in the cluster is missing for.
+const CLUSTER: &str = "Cluster";
+
 /// What happened, to be told.
 pub(crate) enum News<'a> {
     /// A verified event came, with this secret if one proved it.
@@ -86,8 +92,8 @@ fn due(
     now: Timestamp,
 ) -> Option<Value> {
     let before = known.hook.status.clone().unwrap_or_default();
-    let (mut status, urgent) = settled(place, known, &[], now);
-    let (mut changed, mut urgent) = (urgent, urgent);
+    let (mut status, news_of_hook) = settled(place, known, None, now);
+    let (mut changed, mut urgent) = (false, news_of_hook);
     if let News::Accepted(used) = news {
         let told = |time: &Option<String>| {
             time.as_ref()
@@ -119,11 +125,12 @@ fn due(
     Some(json!({"status": status}))
 }
 
-/// The status as the Hook alone makes it, `more` being what else is wrong with it; and whether that is news.
+/// The status as the Hook alone makes it, and whether that is news. `around` is what is wrong in the cluster around it,
+/// where somebody has looked; an event does not, and leaves what is on record of that.
 pub(crate) fn settled(
     place: &Place,
     known: &Known,
-    more: &[String],
+    around: Option<&[String]>,
     now: Timestamp,
 ) -> (HookStatus, bool) {
     let before = known.hook.status.clone().unwrap_or_default();
@@ -134,16 +141,17 @@ pub(crate) fn settled(
         .retain(|used| refs.iter().any(|reference| is_use_of(used, reference)));
     status.path = Some(path(place));
     status.observed_generation = known.hook.metadata.generation;
-    let mut ready = ready(known, more, now);
-    if let Some(old) = before
-        .conditions
-        .iter()
-        .find(|old| old.r#type == ready.r#type)
-        && old.status == ready.status
-    {
-        ready
-            .last_transition_time
-            .clone_from(&old.last_transition_time);
+    let mut ready = ready(known, around.unwrap_or_default(), now);
+    let mut conditions = before.conditions.iter();
+    if let Some(old) = conditions.find(|old| old.r#type == ready.r#type) {
+        let still = old.reason == CLUSTER && old.observed_generation == ready.observed_generation;
+        if around.is_none() && still && ready.reason == READY {
+            ready.clone_from(old);
+        }
+        if old.status == ready.status {
+            let since = &old.last_transition_time;
+            ready.last_transition_time.clone_from(since);
+        }
     }
     status.conditions = vec![ready];
     let news = status.conditions != before.conditions || status.path != before.path;
@@ -155,15 +163,15 @@ pub(crate) fn path(Place { namespace, name }: &Place) -> String {
     format!("/hooks/{namespace}/{name}")
 }
 
-fn ready(known: &Known, more: &[String], now: Timestamp) -> Condition {
+fn ready(known: &Known, around: &[String], now: Timestamp) -> Condition {
     let mut problems = known.all_problems();
     let rules = known.checked.is_err();
-    problems.extend(more.iter().map(String::as_str));
+    problems.extend(around.iter().map(String::as_str));
     let (status, reason) = match (problems.is_empty(), rules, known.problems.is_empty()) {
-        (true, _, _) => ("True", "Ready"),
+        (true, _, _) => ("True", READY),
         (false, true, _) => ("False", "Invalid"),
         (false, false, false) => ("False", "Secrets"),
-        (false, false, true) => ("False", "Cluster"),
+        (false, false, true) => ("False", CLUSTER),
     };
     let mut message = problems.join("; ");
     message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
