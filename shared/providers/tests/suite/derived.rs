@@ -365,18 +365,16 @@ fn a_signed_time_may_be_300_seconds_off_and_no_more() {
             Some(Time::Item(_)) => continue,
             None => configured.unwrap(),
         };
-        for time in [
-            "1700000001",
-            "+1700000000",
-            "01700000000",
-            "1700000000 ",
-            "",
-            "1e9",
-            "99999999999999999999",
-        ] {
-            let mut vector = vector.clone();
-            vector.set(&header, time.as_bytes());
-            refused(&vector, time);
+        let mut at = vector.clone();
+        for time in ["1700000001", "01700000000"] {
+            at.set(&header, time.as_bytes());
+            assert_eq!(at.outcome(), Err(Refusal::Mismatch), "{} {time}", vector.id);
+        }
+        let huge = "9".repeat(20);
+        for time in ["+1700000000", "1700000000 ", "", "1e9", "-1", huge.as_str()] {
+            at.set(&header, time.as_bytes());
+            let kind = at.outcome().unwrap_err().kind();
+            assert_eq!(kind, "malformed", "{} {time}", vector.id);
         }
         let mut vector = vector.clone();
         vector.headers.append(

@@ -19,6 +19,8 @@ mod content;
 mod derived;
 /// Connection tests and permissions.
 mod handshake;
+/// What holds for everything that can come in.
+mod properties;
 /// Configurations that make no sense.
 mod settings;
 /// What has to be true of every entry, and of the pages made from them.

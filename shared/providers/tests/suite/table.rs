@@ -216,8 +216,8 @@ fn a_page_says_what_the_table_says() {
         "- Header `X-Hub-Signature-256`: `sha256=` and HMAC-SHA256 in hexadecimal. Signed is the body as it \
          arrives.",
         "- Delivery id: header `x-github-delivery`.",
-        ": header `x-github-hook-id` with header `x-github-delivery`; without that, header `x-github-delivery`; without \
-         that, the digest of the body.",
+        ": header `x-github-hook-id` with header `x-github-delivery`; without that, header `x-github-delivery`; \
+         without that, the digest of the body.",
         "- A body may have up to 25 MiB.",
         "- Connection test: a verified request whose header `x-github-event` is `ping` is answered with 200; nothing \
          is stored.",
