@@ -29,7 +29,9 @@ pub use glob::matches_glob;
 pub use handshake::{Reply, handshake, options};
 pub use page::page;
 pub use provider::Provider;
-pub use settings::{Hmac, HmacOptions, Problem, Settings, Token, check, check_secret};
+pub use settings::{
+    Hmac, HmacOptions, Problem, Settings, Token, check, check_secret, needs_secret,
+};
 pub use table::PROVIDERS;
 pub use verify::{Proven, Refusal, TokenClaim, pretend, verify};
 

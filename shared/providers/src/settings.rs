@@ -368,6 +368,14 @@ fn check_token(provider: &Provider, settings: &Settings) -> Vec<Problem> {
     problems
 }
 
+/// Whether a Hook needs a secret: not where a signed token alone is the proof, since an issuer's keys are public.
+#[must_use]
+pub fn needs_secret(provider: &Provider, settings: &Settings) -> bool {
+    let is_jwt = |proof: &Proof<'_>| matches!(proof, Proof::Jwt(_));
+    let by_token = settings.token.is_some() && provider.proofs.iter().any(is_jwt);
+    !by_token && !provider.proofs.iter().all(is_jwt)
+}
+
 /// Shortest token in a path that is taken for hard to guess, in bytes.
 const SHORTEST_PATH_TOKEN: usize = 16;
 

@@ -17,6 +17,8 @@
 mod content;
 /// Refusals that follow from every vector.
 mod derived;
+/// Refusals that are particular to one kind of proof.
+mod exact;
 /// Connection tests and permissions.
 mod handshake;
 /// What holds for everything that can come in.

@@ -1,6 +1,8 @@
 //! Configurations that make no sense are told of before the first request.
 
-use providers::{Hmac, HmacOptions, Problem, Settings, Token, check, check_secret, provider};
+use providers::{
+    Hmac, HmacOptions, Problem, Settings, Token, check, check_secret, needs_secret, provider,
+};
 
 fn places(problems: &[Problem]) -> Vec<&str> {
     problems
@@ -176,6 +178,30 @@ fn secrets_have_to_fit_the_provider_and_are_never_told() {
         );
         assert_eq!(problem.is_none(), fine, "{name}: {problem:?}");
         assert!(!problem.unwrap_or_default().contains("hunter2"));
+    }
+}
+
+#[test]
+fn only_a_signed_token_makes_a_secret_needless() {
+    let token = Settings {
+        token: Some(Token::default()),
+        ..Settings::default()
+    };
+    let plain = Settings::default();
+    let cases = [
+        ("github", &plain, true),
+        ("github", &token, true),
+        ("gar-pubsub", &plain, false),
+        ("gar-pubsub", &token, false),
+        ("knative-broker", &plain, true),
+        ("knative-broker", &token, false),
+    ];
+    for (name, settings, needed) in cases {
+        assert_eq!(
+            needs_secret(provider(name).unwrap(), settings),
+            needed,
+            "{name}"
+        );
     }
 }
 
