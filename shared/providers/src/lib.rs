@@ -1,8 +1,8 @@
 //! Webhook providers: where the proof of a request is, what its identity is, and what its payload says.
 //!
 //! One table, [`PROVIDERS`], describes every provider as data; one engine reads it. Adding a provider is one entry and
-//! its vectors in `tests/vectors.json`. The order of work on a request is: [`handshake`] without content (unsigned
-//! connection tests), [`verify`], [`content`], [`handshake`] with content, [`facts`], [`event()`].
+//! its vectors in `tests/vectors.json`. The order of work on a request is: [`handshake()`] without content (unsigned
+//! connection tests), [`verify()`], [`content()`], [`handshake()`] with content, [`facts()`], [`event()`].
 //!
 //! There is no async, no I/O, no clock, no randomness, no environment and no logging in here: time is an argument.
 
