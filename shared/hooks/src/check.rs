@@ -15,6 +15,9 @@ use crate::{
 
 /// Rules of one Hook.
 const MAX_RULES: usize = 64;
+/// Bytes that the PipelineRuns of all rules may have together: they are part of the record of an event, which has to
+/// fit into an object.
+const MAX_TEMPLATES: usize = 256 << 10;
 /// Secrets of one Hook.
 const MAX_SECRETS: usize = 4;
 
@@ -121,6 +124,14 @@ pub fn check(hook: &Hook) -> Result<Checked, Vec<Problem>> {
     let rules = &hook.spec.rules;
     if rules.len() > MAX_RULES {
         let message = format!("a Hook may have {MAX_RULES} rules; split it");
+        problems.push(Problem::new("spec.rules", Kind::TooMany, message));
+    }
+    let templates = rules.iter().filter_map(|rule| rule.pipeline_run.as_ref());
+    let bytes: usize = templates.map(|run| run.to_string().len()).sum();
+    if bytes > MAX_TEMPLATES {
+        let message = format!(
+            "the PipelineRuns of all rules have {bytes} bytes, and may have {MAX_TEMPLATES}; refer to Pipelines by name"
+        );
         problems.push(Problem::new("spec.rules", Kind::TooMany, message));
     }
     let mut names = BTreeSet::new();

@@ -96,6 +96,8 @@ fn hooks() -> Value {
 
 fn deliveries() -> Value {
     let mut root = schema::of::<Record>();
+    root["description"] =
+        "The record of one event: what came, what was decided, and what became of it.".into();
     schema::add_metadata(&mut root);
     definition(
         &Names {

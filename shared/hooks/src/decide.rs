@@ -19,6 +19,9 @@ use crate::{
 
 /// Bytes that the parameters and made files of all runs of one event may have together.
 pub const MAX_RENDERED: usize = 256 << 10;
+/// Bytes that the expressions and values on record may have together, so that the record fits into an object. What
+/// exceeds them is left out; the reason stays.
+const MAX_NOTED: usize = 128 << 10;
 /// Bytes of a reason.
 const MAX_REASON: usize = 1024;
 
@@ -68,6 +71,7 @@ pub fn decide(checked: &Checked, seen: &Seen<'_>, ids: &Ids<'_>) -> Vec<RuleReco
         },
         budget: Budget::default(),
         bytes: Bytes::new(MAX_RENDERED),
+        noted: Bytes::new(MAX_NOTED),
     };
     checked
         .each()
@@ -82,6 +86,7 @@ struct Decision<'a> {
     input: Input<'a>,
     budget: Budget,
     bytes: Bytes,
+    noted: Bytes,
 }
 
 /// Why a rule does not match, or cannot be carried out.
@@ -253,8 +258,15 @@ impl Decision<'_> {
 
     /// Records the expression that decides, and what it sees.
     fn note(&self, expression: &Expression, record: &mut RuleRecord) {
-        record.expression = Some(expression.text().to_owned());
-        record.values = expression.values(&self.input);
+        let values = expression.values(&self.input);
+        let shown = values
+            .iter()
+            .map(|(place, value)| place.len() + value.len());
+        let bytes = expression.text().len() + shown.sum::<usize>();
+        if self.noted.take(bytes).is_ok() {
+            record.expression = Some(expression.text().to_owned());
+            record.values = values;
+        }
     }
 }
 

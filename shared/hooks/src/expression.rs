@@ -14,13 +14,13 @@
 mod check;
 mod evaluate;
 mod function;
+mod pattern;
 mod render;
 mod value;
 
 use std::collections::BTreeMap;
 
 use cel::{IdedExpr, parser::PrattParser};
-use regex::Regex;
 use serde_json::Value as Json;
 
 pub use evaluate::{Budget, Fault};
@@ -84,7 +84,7 @@ pub struct Expression {
     /// What it reads of its input.
     reads: Vec<check::Place>,
     /// The patterns of `matches`, compiled.
-    patterns: BTreeMap<String, Regex>,
+    patterns: BTreeMap<String, pattern::Pattern>,
 }
 
 impl Expression {

@@ -6,15 +6,10 @@ use cel::{
     IdedExpr,
     common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators},
 };
-use regex::{Regex, RegexBuilder};
 use serde_json::Value as Json;
 
-use super::{Input, MAX_DEPTH, MAX_LOOPS, MAX_NODES, VARIABLES, function};
+use super::{Input, MAX_DEPTH, MAX_LOOPS, MAX_NODES, VARIABLES, function, pattern::Pattern};
 
-/// Bytes of a pattern of `matches`.
-const MAX_PATTERN: usize = 256;
-/// Bytes of a compiled pattern: bounds what matching one character can cost.
-const MAX_COMPILED: usize = 64 << 10;
 /// How many problems of one expression are told.
 const MAX_PROBLEMS: usize = 16;
 
@@ -104,7 +99,7 @@ fn is_identifier(text: &str) -> bool {
 }
 
 /// What an expression reads, and its patterns.
-pub(super) type Checked = (Vec<Place>, BTreeMap<String, Regex>);
+pub(super) type Checked = (Vec<Place>, BTreeMap<String, Pattern>);
 
 /// Checks an expression.
 ///
@@ -125,7 +120,7 @@ pub(super) fn check(root: &IdedExpr) -> Result<Checked, Vec<String>> {
 struct Walk<'e> {
     problems: Vec<String>,
     reads: Vec<Place>,
-    patterns: BTreeMap<String, Regex>,
+    patterns: BTreeMap<String, Pattern>,
     /// Variables of the loops around.
     bound: Vec<&'e str>,
     loops: usize,
@@ -247,26 +242,11 @@ impl<'e> Walk<'e> {
             return self.problem("the pattern of `matches` has to be a literal text".to_owned());
         };
         let pattern = pattern.inner();
-        if pattern.len() > MAX_PATTERN {
-            return self.problem(format!("a pattern may have {MAX_PATTERN} bytes"));
-        }
-        let compiled = RegexBuilder::new(pattern)
-            .size_limit(MAX_COMPILED)
-            .dfa_size_limit(1 << 20)
-            .nest_limit(32)
-            .build();
-        match compiled {
-            Ok(regex) => {
-                self.patterns.insert(pattern.to_owned(), regex);
+        match Pattern::compile(pattern) {
+            Ok(compiled) => {
+                self.patterns.insert(pattern.to_owned(), compiled);
             }
-            Err(regex::Error::CompiledTooBig(_)) => self.problem(format!(
-                "the pattern {} is too large; shorten its repetitions",
-                Json::from(pattern)
-            )),
-            Err(_) => self.problem(format!(
-                "the pattern {} is no regular expression (syntax: RE2)",
-                Json::from(pattern)
-            )),
+            Err(told) => self.problem(format!("the pattern {} {told}", Json::from(pattern))),
         }
     }
 

@@ -8,12 +8,12 @@ use cel::{
         CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, MapExpr, SelectExpr, operators,
     },
 };
-use regex::Regex;
 
 use super::{
     Expression, Input,
     check::Place,
     function,
+    pattern::Pattern,
     value::{List, Map, Text, Value},
 };
 
@@ -98,7 +98,7 @@ pub(super) fn evaluate<'a>(
 pub(super) struct Evaluation<'a, 'b> {
     pub(super) input: Input<'a>,
     pub(super) budget: &'b Budget,
-    pub(super) patterns: &'a BTreeMap<String, Regex>,
+    pub(super) patterns: &'a BTreeMap<String, Pattern>,
 }
 
 /// A variable of a loop, and those of the loops around it.

@@ -177,11 +177,9 @@ pub(super) fn call<'a>(
         ("join", [Value::List(list), Value::Text(with)]) => join(list, with.as_str(), budget),
         (CHANGED, [_, Value::Text(pattern)]) => changed(pattern.as_str(), evaluation),
         (MATCHES, [Value::Text(text), Value::Text(pattern)]) => {
-            // A regular expression can cost its own size for each character.
-            budget.spend(text.as_str().len() as u64)?;
-            let regex = evaluation.patterns.get(pattern.as_str());
-            let regex = regex.ok_or_else(|| wrong(name, arguments))?;
-            Ok(Value::Bool(regex.is_match(text.as_str())))
+            let compiled = evaluation.patterns.get(pattern.as_str());
+            let compiled = compiled.ok_or_else(|| wrong(name, arguments))?;
+            compiled.matches(text.as_str(), budget).map(Value::Bool)
         }
         (_, [Value::Text(text), rest @ ..]) => of_text(name, text, rest, arguments, budget),
         _ => Err(wrong(name, arguments)),

@@ -24,7 +24,11 @@ impl Bytes {
         Self(Cell::new(bytes))
     }
 
-    fn take(&self, bytes: usize) -> Result<(), Fault> {
+    /// Takes from them.
+    ///
+    /// # Errors
+    /// [`Fault::TooLarge`] where not so many are left; then none are taken.
+    pub(crate) fn take(&self, bytes: usize) -> Result<(), Fault> {
         let left = self.0.get().checked_sub(bytes).ok_or(Fault::TooLarge)?;
         self.0.set(left);
         Ok(())

@@ -245,6 +245,18 @@ fn patterns_are_matched() {
     );
     assert_eq!(holds("matches(body.umlaut, '^Gr..e$')"), Ok(true));
     assert_eq!(holds("body.ref.matches('^main$')"), Ok(false));
+    assert_eq!(
+        holds(r"body.ref.matches(r'^[\w.-]+/[\w.-]+/\w+$')"),
+        Ok(true)
+    );
+    assert_eq!(
+        holds(r"'2026-11-21'.matches('^\\d{4}-\\d{2}-\\d{2}$')"),
+        Ok(true)
+    );
+    assert_eq!(
+        holds(r"body.umlaut.matches('(?i)^GRÖSSE$|^gröSSe$|^\\p{Lu}\\p{Ll}+$')"),
+        Ok(true)
+    );
 }
 
 #[test]

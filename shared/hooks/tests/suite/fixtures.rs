@@ -8,7 +8,7 @@ use std::{
 
 use hooks::{Hook, Ids, Outcome, Seen, check, decide, delivery::RuleRecord, delivery_name};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const EXPECT: &str = "expect:\n";
 
@@ -120,6 +120,85 @@ fn decisions_that_fail() {
             !records
                 .iter()
                 .any(|record| record.outcome == Outcome::Failed && left(record))
+        );
+    }
+}
+
+#[test]
+fn the_record_fits_into_an_object_whatever_the_hook_says() {
+    let rule = |at: usize| {
+        json!({
+            "name": format!("r{at}"), "flow": {"key": "k"},
+            "filter": format!("body.{} == '{}'", "a".repeat(1900), "b".repeat(1900)),
+            "params": [{"name": "p", "expression": "body.text"}],
+            "payload": {"workspace": "w", "expression": "body.text"},
+        })
+    };
+    let mut hook: Hook = serde_json::from_value(json!({
+        "apiVersion": "", "kind": "", "metadata": {"name": "h", "uid": "u"},
+        "spec": {
+            "provider": "github", "verification": {"secretRefs": [{"name": "s"}]},
+            "rules": (0..64).map(rule).collect::<Vec<_>>(),
+        },
+    }))
+    .unwrap();
+    let none = BTreeMap::new();
+    let body = json!({"text": "t".repeat(100_000), "a".repeat(1900): "b".repeat(1900)});
+    let seen = Seen {
+        body: &body,
+        headers: &none,
+        query: &none,
+        event: &json!({"type": "push"}),
+        payload_bytes: 1,
+    };
+    let ids = Ids {
+        key: "k",
+        delivery: "d",
+    };
+    let records = decide(&check(&hook).unwrap(), &seen, &ids);
+    assert_eq!(records[0].outcome, Outcome::Received);
+    assert_eq!(
+        records[0].params.as_ref().unwrap()["p"],
+        "t".repeat(100_000)
+    );
+    assert!(
+        records[1].reason.contains("are too large"),
+        "{}",
+        records[1].reason
+    );
+    assert!(records[1].expression.is_some() && records[63].expression.is_none());
+    assert!(!records[63].reason.is_empty());
+    let bytes = serde_json::to_vec(&records).unwrap().len();
+    assert!(bytes < 512 << 10, "{bytes}");
+
+    hook.spec.rules[0].flow = None;
+    hook.spec.rules[0].pipeline_run = Some(json!({
+        "spec": {"pipelineRef": {"name": "p"}, "params": [{"name": "x", "value": "v".repeat(300_000)}]},
+    }));
+    let problems = check(&hook).unwrap_err();
+    assert_eq!(problems[0].place, "spec.rules");
+    assert!(
+        problems[0].message.contains("may have 262144"),
+        "{}",
+        problems[0]
+    );
+}
+
+#[test]
+fn a_checked_hook_can_be_kept_and_shared() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<hooks::Checked>();
+}
+
+#[test]
+fn the_installed_definitions_are_those_of_the_types() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../knative/crds");
+    for (plural, definition) in ["hooks", "deliveries"].into_iter().zip(hooks::crds()) {
+        let text = fs::read_to_string(folder.join(format!("{plural}.yaml"))).unwrap();
+        let installed: Value = serde_saphyr::from_str(&text).unwrap();
+        assert!(
+            installed == definition,
+            "{plural}: run `cargo xtask generate`"
         );
     }
 }
