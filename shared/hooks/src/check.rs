@@ -4,7 +4,7 @@ mod rule;
 
 use std::{collections::BTreeSet, fmt};
 
-use providers::{Hmac, HmacOptions, Settings, Token, provider::Proof};
+use providers::{Hmac, HmacOptions, Settings, Token};
 
 use crate::{
     Hook,
@@ -160,11 +160,16 @@ pub fn check(hook: &Hook) -> Result<Checked, Vec<Problem>> {
 fn verification(hook: &Hook, problems: &mut Vec<Problem>) -> Settings {
     const PLACE: &str = "spec.verification";
     let wanted = &hook.spec.verification;
-    let settings = match settings(wanted) {
-        Ok(settings) => settings,
+    let configured = match settings(wanted) {
+        Ok(configured) => configured,
         Err(found) => {
             problems.extend(found);
-            Settings::default()
+            // The rest of it is checked all the same.
+            let rest = Verification {
+                hmac: None,
+                ..wanted.clone()
+            };
+            settings(&rest).unwrap_or_default()
         }
     };
     if wanted.secret_refs.len() > MAX_SECRETS {
@@ -184,9 +189,9 @@ fn verification(hook: &Hook, problems: &mut Vec<Problem>) -> Settings {
             Kind::UnknownProvider,
             message,
         ));
-        return settings;
+        return configured;
     };
-    for found in providers::check(provider, &settings) {
+    for found in providers::check(provider, &configured) {
         let place = format!("{PLACE}.{}", found.place);
         problems.push(Problem::new(
             place,
@@ -194,20 +199,16 @@ fn verification(hook: &Hook, problems: &mut Vec<Problem>) -> Settings {
             found.message,
         ));
     }
-    // The keys of a signed token are public; whatever else there is needs a secret.
-    let by_token = provider
-        .proofs
-        .iter()
-        .any(|proof| matches!(proof, Proof::Jwt(_)));
-    let proven = by_token && settings.header.is_none();
-    if wanted.secret_refs.is_empty() && !proven {
+    // A chosen header replaces every other proof, also one that needs no secret.
+    let needed = configured.header.is_some() || providers::needs_secret(provider, &configured);
+    if wanted.secret_refs.is_empty() && needed {
         problems.push(Problem::new(
             format!("{PLACE}.secretRefs"),
             Kind::InvalidVerification,
             format!("`{}` proves itself with a secret; name one", provider.name),
         ));
     }
-    settings
+    configured
 }
 
 /// What a Hook configures beyond its provider, as the provider table takes it.
