@@ -11,6 +11,14 @@ const VERBS: &[&str] = &[
     "create", "delete", "get", "list", "patch", "update", "watch",
 ];
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
+const REVIEW_VERBS: &[&str] = &["create"];
+
+fn verbs(resource: &Resource) -> &'static [&'static str] {
+    match resource.review {
+        Some(_) => REVIEW_VERBS,
+        None => VERBS,
+    }
+}
 
 /// The document at a path, `None` where there is none.
 pub(crate) fn document(path: &str, headers: &HeaderMap) -> Option<Value> {
@@ -81,7 +89,7 @@ fn resources(group: &str, version: &str) -> Option<Value> {
                 "namespaced": resource.scope == Scope::Namespaced,
             })
         };
-        let mut own = entry(resource.plural.to_owned(), VERBS);
+        let mut own = entry(resource.plural.to_owned(), verbs(resource));
         for (name, words) in [
             ("shortNames", resource.short_names),
             ("categories", resource.categories),
@@ -152,7 +160,7 @@ fn aggregated_entry(resource: &Resource) -> Value {
     };
     let mut entry = json!({
         "resource": resource.plural, "singularResource": resource.singular, "responseKind": kind,
-        "scope": scope, "verbs": VERBS, "shortNames": resource.short_names, "categories": resource.categories,
+        "scope": scope, "verbs": verbs(resource), "shortNames": resource.short_names, "categories": resource.categories,
     });
     if resource.status {
         entry["subresources"] =
@@ -211,10 +219,21 @@ fn openapi(group: &str, version: &str) -> Option<Value> {
             })
         };
         paths.insert(base.clone(), json!({"post": operation("post")}));
-        let one = json!({"put": operation("put"), "patch": operation("patch")});
-        paths.insert(format!("{base}/{{name}}"), one);
+        if resource.review.is_none() {
+            let one = json!({"put": operation("put"), "patch": operation("patch")});
+            paths.insert(format!("{base}/{{name}}"), one);
+        }
+        let package = match resource.group.split('.').next() {
+            None | Some("") => "core",
+            Some(package) => package,
+        };
         let name = match resource.origin {
-            Origin::BuiltIn => format!("io.k8s.api.core.v1.{}", resource.kind),
+            Origin::BuiltIn => {
+                format!(
+                    "io.k8s.api.{package}.{}.{}",
+                    resource.version, resource.kind
+                )
+            }
             Origin::Custom => format!("dev.{}.{}", resource.version, resource.kind),
         };
         let schema = json!({

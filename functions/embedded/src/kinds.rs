@@ -1,19 +1,22 @@
 //! What only one kind does when it is written: its types, its defaults, its validation.
 //!
 //! Built-in kinds are read through k8s-openapi's types, which tells wrong types and unknown fields from right ones.
-//! Tekton's are kept as they come: nothing here executes them, and their rules belong to Tekton's own webhook.
+//! Tekton's are kept as they come: nothing here executes them, and their rules belong to Tekton's own webhook. So are
+//! ours, whose rules belong to the functions that read them.
 
 mod config_map;
 mod event;
 mod namespace;
 mod secret;
+mod subject_access_review;
 
 use crate::failure::{Failure, Invalid, Result};
-use k8s_openapi::api::core::v1;
+use k8s_openapi::api::{authorization, core::v1};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub(crate) use namespace::PHASE_TERMINATING;
+pub(crate) use subject_access_review::allow;
 
 /// The hooks of one kind.
 #[derive(Clone, Copy)]
@@ -64,6 +67,12 @@ pub(crate) const SECRET: Rules = Rules {
 
 pub(crate) const SERVICE_ACCOUNT: Rules = Rules {
     typed: through::<v1::ServiceAccount>,
+    ..UNCHECKED
+};
+
+pub(crate) const SUBJECT_ACCESS_REVIEW: Rules = Rules {
+    typed: through::<authorization::v1::SubjectAccessReview>,
+    validate: subject_access_review::validate,
     ..UNCHECKED
 };
 

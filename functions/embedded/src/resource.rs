@@ -30,6 +30,8 @@ pub(crate) struct Resource {
     pub(crate) shapes: &'static [(&'static str, Shape)],
     /// What only this kind does when it is written.
     pub(crate) rules: kinds::Rules,
+    /// Fills in the answer of a kind that is a question: an object of it can be created only, and is not kept.
+    pub(crate) review: Option<fn(&mut Value)>,
 }
 
 /// Whether objects live in a namespace.
@@ -63,6 +65,16 @@ const TEKTON: Resource = Resource {
     selectable: &[],
     shapes: &[],
     rules: kinds::UNCHECKED,
+    review: None,
+};
+
+/// Ours. The columns are those of the definitions in `shared/hooks`, which the real API server has.
+const HOOKRUN: Resource = Resource {
+    group: "hookrun.dev",
+    version: "v1alpha1",
+    categories: &["hookrun"],
+    status: false,
+    ..TEKTON
 };
 
 const CORE: Resource = Resource {
@@ -80,6 +92,7 @@ const CORE: Resource = Resource {
     selectable: &[],
     shapes: &[],
     rules: kinds::UNCHECKED,
+    review: None,
 };
 
 const NAMESPACE: Resource = Resource {
@@ -156,6 +169,35 @@ pub(crate) static RESOURCES: &[Resource] = &[
         ],
         rules: kinds::SERVICE_ACCOUNT,
         ..CORE
+    },
+    Resource {
+        group: "authorization.k8s.io",
+        kind: "SubjectAccessReview",
+        plural: "subjectaccessreviews",
+        singular: "subjectaccessreview",
+        scope: Scope::Cluster,
+        rules: kinds::SUBJECT_ACCESS_REVIEW,
+        review: Some(kinds::allow),
+        ..CORE
+    },
+    Resource {
+        kind: "Delivery",
+        plural: "deliveries",
+        singular: "delivery",
+        short_names: &["dv"],
+        columns: table::DELIVERY,
+        selectable: &["hook.name", "outcome", "eventType"],
+        ..HOOKRUN
+    },
+    Resource {
+        kind: "Hook",
+        plural: "hooks",
+        singular: "hook",
+        short_names: &["hk"],
+        status: true,
+        columns: table::HOOK,
+        shapes: &[("status.conditions", Shape::Keyed(&["type"]))],
+        ..HOOKRUN
     },
     Resource {
         kind: "PipelineRun",

@@ -40,7 +40,7 @@ pub(crate) fn target(path: &str) -> Target {
     let find = |plural| resource::by_plural(group, version, plural);
     let object = |plural, namespace: &str, name: &str, part| match find(plural) {
         Some(resource) if (resource.scope == Scope::Namespaced) != namespace.is_empty() => {
-            let allowed = part == Part::Whole || resource.status;
+            let allowed = (part == Part::Whole || resource.status) && resource.review.is_none();
             let target = Target::Object {
                 resource,
                 namespace: namespace.to_owned(),
@@ -110,6 +110,22 @@ mod tests {
             (
                 "/apis/tekton.dev/v1/namespaces/a/taskruns/b/status",
                 "taskruns \"a\" b Status",
+            ),
+            (
+                "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+                "subjectaccessreviews None",
+            ),
+            (
+                "/apis/authorization.k8s.io/v1/subjectaccessreviews/a",
+                "unknown",
+            ),
+            (
+                "/apis/hookrun.dev/v1alpha1/namespaces/a/hooks/b/status",
+                "hooks \"a\" b Status",
+            ),
+            (
+                "/apis/hookrun.dev/v1alpha1/namespaces/a/deliveries/b/status",
+                "unknown",
             ),
             ("/api/v1/namespaces/a/secrets/b/status", "unknown"),
             ("/api/v1/namespaces/a/status", "unknown"),

@@ -81,25 +81,34 @@ fn handle(store: &Store, parts: &Parts, bytes: &[u8]) -> Result<Answer> {
         Target::Collection {
             resource,
             namespace,
-        } => match parts.method {
-            Method::GET if query.watch => {
+        } => match (resource.review, &parts.method) {
+            (Some(fill_in), &Method::POST) => {
+                let form = Form::negotiate(&parts.headers, &query)?;
+                let sender = sender(&parts.headers);
+                let written = write::review(resource, fill_in, &query, &sender, bytes)?;
+                Ok(written.answer(form, resource))
+            }
+            (Some(_), _) => Err(Failure::method_not_allowed()),
+            (None, &Method::GET) if query.watch => {
                 let form = Form::negotiate(&parts.headers, &query)?;
                 let watch = read::watch(store, resource, namespace, &query, form)?;
                 Ok(Answer::Watch(Box::new(watch)))
             }
-            Method::GET => {
+            (None, &Method::GET) => {
                 let form = Form::negotiate(&parts.headers, &query)?;
                 let list = read::list(store, resource, namespace.as_deref(), &query, form)?;
                 Ok(Answer::Object(StatusCode::OK, list, vec![]))
             }
-            Method::POST if namespace.is_some() || resource.scope == Scope::Cluster => {
+            (None, &Method::POST) if namespace.is_some() || resource.scope == Scope::Cluster => {
                 let namespace = namespace.unwrap_or_default();
                 let sender = sender(&parts.headers);
                 let form = Form::negotiate(&parts.headers, &query)?;
                 let written = write::create(store, resource, &namespace, &query, &sender, bytes)?;
                 Ok(written.answer(form, resource))
             }
-            Method::DELETE => Err(Failure::not_implemented("deleting a collection at once")),
+            (None, &Method::DELETE) => {
+                Err(Failure::not_implemented("deleting a collection at once"))
+            }
             _ => Err(Failure::method_not_allowed()),
         },
         Target::Object {

@@ -1,6 +1,6 @@
 //! Tables: what `kubectl get` prints is made by the server, which knows the columns of each kind.
 //!
-//! Tekton's columns are those of its CustomResourceDefinitions.
+//! Tekton's columns, and our own, are those of the CustomResourceDefinitions.
 
 mod age;
 
@@ -31,6 +31,12 @@ const AGE_COLUMN: Column = text("Age", |o, now| {
     since(&o["metadata"]["creationTimestamp"], now)
 });
 
+/// The age as definitions of resources ask for it.
+const AGE_DATE: Column = Column {
+    kind: "date",
+    ..AGE_COLUMN
+};
+
 /// A kind of which only name and age are shown.
 pub(crate) const AGE: &[Column] = &[NAME, AGE_COLUMN];
 
@@ -57,12 +63,42 @@ pub(crate) const NAMESPACE: &[Column] = &[
 
 pub(crate) const RUN: &[Column] = &[
     NAME,
-    text("Succeeded", |o, _| succeeded(o, "status")),
-    text("Reason", |o, _| succeeded(o, "reason")),
+    text("Succeeded", |o, _| condition(o, "Succeeded", "status")),
+    text("Reason", |o, _| condition(o, "Succeeded", "reason")),
     date("StartTime", |o, now| since(&o["status"]["startTime"], now)),
     date("CompletionTime", |o, now| {
         since(&o["status"]["completionTime"], now)
     }),
+];
+
+pub(crate) const HOOK: &[Column] = &[
+    NAME,
+    text("Provider", |o, _| o["spec"]["provider"].clone()),
+    text("Ready", |o, _| condition(o, "Ready", "status")),
+    text("Why", |o, _| condition(o, "Ready", "reason")),
+    date("Last Event", |o, now| {
+        since(&o["status"]["lastEventTime"], now)
+    }),
+    AGE_DATE,
+    wide("Message", |o, _| condition(o, "Ready", "message")),
+    wide("Path", |o, _| o["status"]["path"].clone()),
+    number("Rejected", |o, _| o["status"]["rejected"].clone()),
+];
+
+pub(crate) const DELIVERY: &[Column] = &[
+    NAME,
+    text("Hook", |o, _| o["hook"]["name"].clone()),
+    text("Event", |o, _| o["eventType"].clone()),
+    text("Outcome", |o, _| o["outcome"].clone()),
+    text("Run", |o, _| {
+        let mut runs = object::list(&o["rules"]).filter_map(|rule| rule.get("run"));
+        runs.next().cloned().unwrap_or_default()
+    }),
+    AGE_DATE,
+    text("Reason", |o, _| o["reason"].clone()),
+    wide("Provider", |o, _| o["provider"].clone()),
+    wide("Id", |o, _| o["deliveryId"].clone()),
+    number("Duplicates", |o, _| o["duplicates"].clone()),
 ];
 
 pub(crate) const EVENT: &[Column] = &[
@@ -109,6 +145,14 @@ const fn wide(name: &'static str, cell: fn(&Value, Timestamp) -> Value) -> Colum
     }
 }
 
+/// A whole number, with `-o wide`.
+const fn number(name: &'static str, cell: fn(&Value, Timestamp) -> Value) -> Column {
+    Column {
+        kind: "integer",
+        ..wide(name, cell)
+    }
+}
+
 const fn date(name: &'static str, cell: fn(&Value, Timestamp) -> Value) -> Column {
     Column {
         kind: "date",
@@ -147,9 +191,9 @@ fn count(map: &Value) -> usize {
     map.as_object().map_or(0, serde_json::Map::len)
 }
 
-fn succeeded(run: &Value, field: &str) -> Value {
-    object::list(&run["status"]["conditions"])
-        .find(|c| c["type"] == "Succeeded")
+fn condition(object: &Value, kind: &str, field: &str) -> Value {
+    object::list(&object["status"]["conditions"])
+        .find(|c| c["type"] == kind)
         .map_or(Value::Null, |c| c[field].clone())
 }
 

@@ -70,6 +70,34 @@ pub(crate) fn create(
     })
 }
 
+/// POST of an object that is a question: it is answered, and not kept.
+pub(crate) fn review(
+    resource: &'static Resource,
+    fill_in: fn(&mut Value),
+    query: &Query,
+    sender: &Sender<'_>,
+    bytes: &[u8],
+) -> Result<Written> {
+    query.mode("CreateOptions")?;
+    let validation = query.field_validation("CreateOptions")?;
+    let given = body::object(resource, sender.media_type, bytes)?;
+    let Decoded {
+        mut object,
+        warnings,
+    } = body::checked(resource, given, validation)?;
+    let mut problems = vec![];
+    (resource.rules.validate)(&object, None, &mut problems);
+    if !problems.is_empty() {
+        return Err(Failure::invalid(resource, object::name(&object), &problems));
+    }
+    fill_in(&mut object);
+    Ok(Written {
+        object: Arc::new(object),
+        created: true,
+        warnings,
+    })
+}
+
 /// PUT of an object.
 pub(crate) fn update(
     store: &Store,

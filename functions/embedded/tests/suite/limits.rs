@@ -1,20 +1,12 @@
 //! Where it ends: what is refused, what is not done, and what is bounded.
 
-use super::api;
+use super::{api, ask};
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use embedded::Api;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use serde_json::{Value, json};
+use serde_json::json;
 use tower::ServiceExt;
-
-async fn ask(api: &Api, request: Request<Full<Bytes>>) -> Result<(StatusCode, Value)> {
-    let response = api.clone().oneshot(request).await?;
-    let code = response.status();
-    let bytes = response.into_body().collect().await?.to_bytes();
-    Ok((code, serde_json::from_slice(&bytes).unwrap_or_default()))
-}
 
 fn post(path: &str) -> http::request::Builder {
     Request::post(path).header(header::CONTENT_TYPE, "application/json")
