@@ -1,0 +1,149 @@
+//! Quotas, shares and sizes.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use runtime::Limits;
+use serde_json::json;
+
+use crate::{
+    faults::sweeping,
+    support::{Fault, SECRET, Settings, build, headers},
+};
+
+#[tokio::test]
+async fn what_exceeds_the_quota_is_stored_and_started_by_the_sweep() {
+    let world = Settings::default().start();
+    world.hook("shop", json!([build()])).await;
+    world.edit("shop", json!({"quota": {"perMinute": 2}})).await;
+    let mut outcomes = Vec::new();
+    for id in ["1", "2", "3"] {
+        let (status, told) = world.push("shop", id).await;
+        assert_eq!(status, StatusCode::ACCEPTED);
+        outcomes.push(told["outcome"].as_str().unwrap().to_owned());
+        if told["outcome"] == "Received" {
+            assert!(told["reason"].as_str().unwrap().contains("quota"), "{told}");
+        }
+    }
+    assert_eq!(outcomes, ["Created", "Created", "Received"]);
+    let later = Timestamp::now() + SignedDuration::from_secs(61);
+    let swept = world.service.sweep(&sweeping(), later).await.unwrap();
+    assert_eq!(swept.finished, 1);
+    assert_eq!(world.runs().await.len(), 3);
+}
+
+#[tokio::test]
+async fn one_hook_has_a_quarter_of_the_requests() {
+    let limits = Limits {
+        requests: 8,
+        ..Limits::default()
+    };
+    let world = Settings {
+        limits,
+        deadline: Duration::from_millis(300),
+        ..Settings::default()
+    }
+    .start();
+    world.hook("shop", json!([build()])).await;
+    world.fail(Some(Fault::MuteFrom(0)));
+    let answers = (0..6).map(|id| async move { id.to_string() });
+    let ids = futures_util::future::join_all(answers).await;
+    let sent = ids.iter().map(|id| world.push("shop", id));
+    let answers = futures_util::future::join_all(sent).await;
+    let busy = answers.iter().filter(|(_, told)| {
+        told["type"]
+            .as_str()
+            .is_some_and(|kind| kind.ends_with("hook-busy"))
+    });
+    assert_eq!(busy.count(), 4, "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_large_payload_lies_in_a_secret_that_the_delivery_owns() {
+    let world = Settings::default().start();
+    let mut rule = build();
+    rule["payload"] = json!({"workspace": "event"});
+    world.hook("shop", json!([rule])).await;
+    let body = noise(600 << 10);
+    let (status, told) = world
+        .send("shop", &headers("1", &body, SECRET), &body)
+        .await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    assert_eq!(told["outcome"], "Created", "{told}");
+    let delivery = &world.deliveries().await[0];
+    assert!(delivery["payload"].get("gzip").is_none());
+    let name = &delivery["payload"]["secretName"];
+    let secrets = world.secrets().await;
+    let secret = secrets.iter().find(|one| &one["metadata"]["name"] == name);
+    assert_eq!(
+        secret.unwrap()["metadata"]["ownerReferences"][0]["uid"],
+        delivery["metadata"]["uid"]
+    );
+}
+
+#[tokio::test]
+async fn an_event_whose_payload_is_not_stored_is_not_acknowledged() {
+    let body = noise(600 << 10);
+    let signed = headers("1", &body, SECRET);
+    // Hook, Secret, Delivery, and then the Secret of the payload.
+    for fault in [Fault::DeadFrom(3), Fault::DeadFrom(4)] {
+        let world = Settings {
+            deadline: Duration::from_secs(2),
+            ..Settings::default()
+        }
+        .start();
+        let mut rule = build();
+        rule["payload"] = json!({"workspace": "event"});
+        world.hook("shop", json!([rule])).await;
+        world.fail(Some(fault));
+        let (status, told) = world.send("shop", &signed, &body).await;
+        let kept = world.secrets().await.len() == 2;
+        assert_eq!(status == StatusCode::ACCEPTED, kept, "{fault:?} {told}");
+        // Whoever says that it is stored has stored it.
+        let next = world.again(Settings::default());
+        let (status, told) = next.send("shop", &signed, &body).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+        assert_eq!(world.secrets().await.len(), 2, "{fault:?}");
+        let later = Timestamp::now() + SignedDuration::from_secs(61);
+        next.service.sweep(&sweeping(), later).await.unwrap();
+        assert_eq!(world.deliveries().await[0]["outcome"], "Created");
+        assert_eq!(world.runs().await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_no_object_holds_needs_a_store() {
+    let world = Settings::default().start();
+    world.hook("shop", json!([build()])).await;
+    let body = noise(1 << 20);
+    let (status, told) = world
+        .send("shop", &headers("1", &body, SECRET), &body)
+        .await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(
+        told["detail"]
+            .as_str()
+            .unwrap()
+            .contains("HOOKRUN_PAYLOAD_STORE"),
+        "{told}"
+    );
+    assert_eq!(world.deliveries().await.len(), 0);
+}
+
+/// A push with so many bytes of text that cannot be compressed much.
+fn noise(bytes: usize) -> String {
+    let mut state = 1_u64;
+    let letters = (0..bytes).map(|_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        char::from(b' ' + 16 + u8::try_from((state >> 33) % 64).unwrap())
+    });
+    let text: String = letters
+        .map(|letter| if letter == '\\' { '/' } else { letter })
+        .collect();
+    let mut push: serde_json::Value = serde_json::from_str(crate::support::PUSH).unwrap();
+    push["noise"] = text.into();
+    push.to_string()
+}

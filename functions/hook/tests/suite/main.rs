@@ -1,0 +1,15 @@
+//! The function as its senders see it, over HTTP without sockets, on the in-process Kubernetes API.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests end loudly, too"
+)]
+
+mod events;
+mod faults;
+mod limits;
+mod support;
+mod sweep;
+mod verification;

@@ -1,0 +1,328 @@
+//! A function on an API of its own, and a sender that signs as GitHub does.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use cluster::{Patience, PolicyOptions};
+use embedded::Api;
+use hook::{HookOptions, Service, Surroundings};
+use http::{HeaderMap, Method, Request, StatusCode};
+use jiff::Timestamp;
+use kube::client::Body as KubeBody;
+use providers::sign::{Outgoing, sign};
+use runtime::{Body, Limits, Shell, metrics::Metrics};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+/// The namespace of all tests.
+pub(crate) const NAMESPACE: &str = "default";
+
+/// The secret of the Hook, unless a test says otherwise.
+pub(crate) const SECRET: &str = "a secret that nobody guesses";
+
+/// What a push to the main branch looks like, as far as rules care.
+pub(crate) const PUSH: &str = r#"{"ref": "refs/heads/main", "after": "0123456789012345678901234567890123456789", "repository": {"full_name": "acme/app"}}"#;
+
+/// What happens to the requests to the API server.
+#[derive(Default)]
+pub(crate) struct Line {
+    /// All of them, as `METHOD path`.
+    pub(crate) seen: Mutex<Vec<String>>,
+    count: AtomicUsize,
+    fault: Mutex<Option<Fault>>,
+}
+
+/// One request that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The connection is cut before the API server has the request with this number.
+    Before(usize),
+    /// It is cut after the request was done, so that its answer is lost.
+    After(usize),
+    /// All requests from this number on are cut: the process is dead.
+    DeadFrom(usize),
+    /// Nothing is answered from this number on.
+    MuteFrom(usize),
+}
+
+/// A function, its API, and the line between them.
+pub(crate) struct World {
+    pub(crate) api: Api,
+    pub(crate) line: Arc<Line>,
+    pub(crate) service: Arc<Service>,
+    pub(crate) shell: Shell,
+    _home: Arc<TempDir>,
+}
+
+/// How a world is made.
+pub(crate) struct Settings {
+    pub(crate) namespaces: Vec<String>,
+    pub(crate) takeover: Duration,
+    pub(crate) deadline: Duration,
+    pub(crate) limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            namespaces: vec![NAMESPACE.to_owned()],
+            takeover: Duration::from_secs(60),
+            deadline: Duration::from_secs(20),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// A function on an empty API.
+    pub(crate) fn start(self) -> World {
+        let home = Arc::new(tempfile::tempdir().unwrap());
+        let api = Api::open(home.path()).unwrap();
+        self.start_on(api, home)
+    }
+
+    fn start_on(self, api: Api, home: Arc<TempDir>) -> World {
+        let line = Arc::new(Line::default());
+        let client = client(api.clone(), Arc::clone(&line));
+        let options = HookOptions {
+            hook_body_bytes: 25 << 20,
+            hook_takeover: self.takeover,
+        };
+        let policy = PolicyOptions {
+            namespaces: self.namespaces,
+            privileged_namespaces: Vec::new(),
+        };
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let surroundings = Surroundings {
+            client,
+            patience: Patience {
+                attempt: self.deadline.min(Duration::from_secs(5)),
+                event: self.deadline,
+            },
+            policy: policy.policy(NAMESPACE),
+            payloads: None,
+            limits: self.limits.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let service = Arc::new(hook::service(&options, surroundings).unwrap());
+        let router = hook::router(Arc::clone(&service)).metrics(metrics);
+        World {
+            api,
+            line,
+            shell: Shell::new(router, self.limits).unwrap(),
+            service,
+            _home: home,
+        }
+    }
+}
+
+/// A client whose requests are written down, and go wrong as told.
+fn client(api: Api, line: Arc<Line>) -> kube::Client {
+    let service = tower::service_fn(move |request: Request<KubeBody>| {
+        let number = line.count.fetch_add(1, Ordering::SeqCst);
+        let told = format!("{} {}", request.method(), request.uri().path());
+        line.seen.lock().unwrap().push(told);
+        let fault = *line.fault.lock().unwrap();
+        let api = api.clone();
+        async move {
+            let cut = || Err::<_, tower::BoxError>("the connection was cut".into());
+            match fault {
+                Some(Fault::MuteFrom(first)) if number >= first => std::future::pending().await,
+                Some(Fault::DeadFrom(first)) if number >= first => return cut(),
+                Some(Fault::Before(at)) if number == at => return cut(),
+                _ => {}
+            }
+            let Ok(answer): Result<_, Infallible> = api.oneshot(request).await;
+            match fault {
+                Some(Fault::After(at)) if number == at => cut(),
+                _ => Ok(answer),
+            }
+        }
+    });
+    kube::Client::new(service, NAMESPACE)
+}
+
+impl World {
+    /// Another function on the same API, as another replica or after a restart.
+    pub(crate) fn again(&self, settings: Settings) -> Self {
+        settings.start_on(self.api.clone(), Arc::clone(&self._home))
+    }
+
+    /// Lets something go wrong from now on; requests are counted anew.
+    pub(crate) fn fail(&self, fault: Option<Fault>) {
+        self.line.count.store(0, Ordering::SeqCst);
+        self.line.seen.lock().unwrap().clear();
+        *self.line.fault.lock().unwrap() = fault;
+    }
+
+    /// Requests since the last call of [`Self::fail`].
+    pub(crate) fn seen(&self) -> Vec<String> {
+        self.line.seen.lock().unwrap().clone()
+    }
+
+    /// Writes among them, without those of a status.
+    pub(crate) fn writes(&self) -> Vec<String> {
+        let mut seen = self.seen();
+        seen.retain(|request| !request.starts_with("GET ") && !request.ends_with("/status"));
+        seen.retain(|request| !request.contains("subjectaccessreviews"));
+        seen
+    }
+
+    /// A request to the API behind the function's back.
+    pub(crate) async fn call(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+        let content_type = if method == Method::PATCH {
+            "application/merge-patch+json"
+        } else {
+            "application/json"
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", content_type)
+            .body(KubeBody::from(body.to_string().into_bytes()))
+            .unwrap();
+        let Ok(answer): Result<_, Infallible> = self.api.clone().oneshot(request).await;
+        let (parts, body) = answer.into_parts();
+        let bytes = http_body_util::BodyExt::collect(body).await.unwrap();
+        let json = serde_json::from_slice(&bytes.to_bytes()).unwrap_or_default();
+        (parts.status, json)
+    }
+
+    async fn create(&self, path: &str, object: &Value) -> Value {
+        let (status, created) = self.call(Method::POST, path, object).await;
+        assert!(status.is_success(), "{created}");
+        created
+    }
+
+    /// Creates a Secret with one entry, `secret`.
+    pub(crate) async fn secret(&self, name: &str, text: &str) {
+        let object = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
+            "stringData": {"secret": text},
+        });
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/secrets");
+        self.create(&path, &object).await;
+    }
+
+    /// Creates a Hook of GitHub with these rules, and its Secret.
+    pub(crate) async fn hook(&self, name: &str, rules: Value) -> Value {
+        self.secret(name, SECRET).await;
+        self.hook_of(
+            name,
+            json!({
+                "provider": "github",
+                "verification": {"secretRefs": [{"name": name}]},
+                "rules": rules,
+            }),
+        )
+        .await
+    }
+
+    /// Creates a Hook.
+    pub(crate) async fn hook_of(&self, name: &str, spec: Value) -> Value {
+        let object = json!({
+            "apiVersion": "hookrun.dev/v1alpha1", "kind": "Hook", "metadata": {"name": name}, "spec": spec,
+        });
+        self.create(&hooks_path(), &object).await
+    }
+
+    /// Changes the spec of a Hook.
+    pub(crate) async fn edit(&self, name: &str, spec: Value) {
+        let path = format!("{}/{name}", hooks_path());
+        let (status, told) = self
+            .call(Method::PATCH, &path, &json!({ "spec": spec }))
+            .await;
+        assert!(status.is_success(), "{told}");
+        // What was read before counts for a second.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+
+    /// The Hook.
+    pub(crate) async fn read_hook(&self, name: &str) -> Value {
+        self.call(
+            Method::GET,
+            &format!("{}/{name}", hooks_path()),
+            &Value::Null,
+        )
+        .await
+        .1
+    }
+
+    /// All Deliveries.
+    pub(crate) async fn deliveries(&self) -> Vec<Value> {
+        self.list("/apis/hookrun.dev/v1alpha1", "deliveries").await
+    }
+
+    /// All runs.
+    pub(crate) async fn runs(&self) -> Vec<Value> {
+        self.list("/apis/tekton.dev/v1", "pipelineruns").await
+    }
+
+    /// All Secrets.
+    pub(crate) async fn secrets(&self) -> Vec<Value> {
+        self.list("/api/v1", "secrets").await
+    }
+
+    async fn list(&self, group: &str, plural: &str) -> Vec<Value> {
+        let path = format!("{group}/namespaces/{NAMESPACE}/{plural}");
+        let (_, list) = self.call(Method::GET, &path, &Value::Null).await;
+        list["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Sends a signed push to a Hook.
+    pub(crate) async fn push(&self, hook: &str, id: &str) -> (StatusCode, Value) {
+        self.send(hook, &headers(id, PUSH, SECRET), PUSH).await
+    }
+
+    /// Sends a request to a Hook.
+    pub(crate) async fn send(&self, hook: &str, headers: &HeaderMap, body: &str) -> (StatusCode, Value) {
+        let mut request = Request::post(format!("/hooks/{NAMESPACE}/{hook}"))
+            .body(Body::full(body.as_bytes().to_vec()))
+            .unwrap();
+        request.headers_mut().clone_from(headers);
+        let answer = self.shell.answer(request).await;
+        let (parts, body) = answer.into_parts();
+        let bytes = http_body_util::BodyExt::collect(body).await.unwrap();
+        let json = serde_json::from_slice(&bytes.to_bytes()).unwrap_or_default();
+        (parts.status, json)
+    }
+}
+
+/// Headers of a push as GitHub signs it.
+pub(crate) fn headers(id: &str, body: &str, secret: &str) -> HeaderMap {
+    let event = Outgoing {
+        event_type: "push",
+        id,
+        body: body.as_bytes(),
+    };
+    let github = providers::provider("github").unwrap();
+    let settings = providers::Settings::default();
+    let now = Timestamp::now().as_second();
+    let mut headers = sign(github, &settings, secret.as_bytes(), &event, now)
+        .unwrap()
+        .headers;
+    headers.insert("content-type", "application/json".parse().unwrap());
+    headers
+}
+
+fn hooks_path() -> String {
+    format!("/apis/hookrun.dev/v1alpha1/namespaces/{NAMESPACE}/hooks")
+}
+
+/// A rule that starts a Pipeline for each push to the main branch.
+pub(crate) fn build() -> Value {
+    json!({
+        "name": "build",
+        "events": ["push"],
+        "filter": "event.branch == \"main\"",
+        "pipelineRef": {"name": "build"},
+        "params": [{"name": "revision", "expression": "event.revision"}],
+    })
+}

@@ -1,0 +1,204 @@
+//! Who is let in, and what the others learn.
+
+use http::{HeaderMap, Method, Request, StatusCode};
+use runtime::Body;
+use serde_json::{Value, json};
+
+use crate::support::{NAMESPACE, PUSH, SECRET, Settings, World, build, headers};
+
+async fn told(world: &World, path: &str, headers: &HeaderMap, body: &str) -> (StatusCode, String) {
+    let mut request = Request::post(path)
+        .body(Body::full(body.as_bytes().to_vec()))
+        .unwrap();
+    request.headers_mut().clone_from(headers);
+    let answer = world.shell.answer(request).await;
+    let (parts, body) = answer.into_parts();
+    let body = http_body_util::BodyExt::collect(body).await.unwrap();
+    let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+    (parts.status, format!("{:?} {text}", parts.headers))
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_the_answer_is_the_same_and_nothing_is_stored() {
+    let world = Settings::default().start();
+    world.hook("shop", json!([build()])).await;
+    world
+        .hook_of(
+            "lost",
+            json!({"provider": "github", "verification": {"secretRefs": [{"name": "none"}]}}),
+        )
+        .await;
+    world
+        .hook_of(
+            "odd",
+            json!({"provider": "nobody", "verification": {"secretRefs": [{"name": "shop"}]}}),
+        )
+        .await;
+    let good = headers("1", PUSH, SECRET);
+    let forged = headers("1", PUSH, "another secret");
+    let mut bare = good.clone();
+    bare.remove("x-hub-signature-256");
+    let mut twice = good.clone();
+    twice.append("x-hub-signature-256", good["x-hub-signature-256"].clone());
+    let own = |hook: &str| format!("/hooks/{NAMESPACE}/{hook}");
+    world.fail(None);
+    let mut answers = Vec::new();
+    for (path, headers, body) in [
+        (own("shop"), &forged, PUSH),
+        (own("shop"), &bare, PUSH),
+        (own("shop"), &twice, PUSH),
+        (own("shop"), &good, "{}"),
+        (own("none"), &good, PUSH),
+        (own("lost"), &good, PUSH),
+        (own("odd"), &good, PUSH),
+        (own("No Name"), &good, PUSH),
+        ("/hooks/elsewhere/shop".to_owned(), &good, PUSH),
+        (format!("{}/token", own("none")), &good, PUSH),
+    ] {
+        let path = path.replace(' ', "%20");
+        answers.push(told(&world, &path, headers, body).await);
+    }
+    for answer in &answers {
+        assert_eq!(answer, &answers[0]);
+    }
+    assert_eq!(answers[0].0, StatusCode::UNAUTHORIZED);
+    assert_eq!(world.writes(), Vec::<String>::new());
+    assert_eq!(world.deliveries().await.len(), 0);
+    let elsewhere = world.seen().iter().any(|seen| seen.contains("elsewhere"));
+    assert!(
+        !elsewhere,
+        "the cluster was asked about a namespace that is not allowed"
+    );
+}
+
+#[tokio::test]
+async fn a_flood_of_forgeries_is_few_reads_and_at_most_one_write() {
+    let world = Settings::default().start();
+    world.hook("shop", json!([build()])).await;
+    let forged = headers("1", PUSH, "another secret");
+    world.fail(None);
+    for _ in 0..200 {
+        let (status, _) = world.send("shop", &forged, PUSH).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        let (status, _) = world.send("nobody", &forged, PUSH).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+    }
+    // The status is written beside the answers.
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let seen = world.seen();
+    let writes = seen.iter().filter(|one| !one.starts_with("GET ")).count();
+    assert_eq!(writes, 1, "{seen:?}");
+    // Hook and Secret, and the name that nobody has: once for each second that this took.
+    assert!(seen.len() <= 1 + 3 * 5, "{seen:?}");
+    let status = &world.read_hook("shop").await["status"];
+    assert_eq!(status["lastRejection"]["reason"], "mismatch");
+    assert!(status["rejected"].as_u64().unwrap() >= 1);
+}
+
+#[tokio::test]
+async fn a_secret_is_replaced_without_a_failed_event() {
+    let world = Settings::default().start();
+    world.hook("shop", json!([build()])).await;
+    world.secret("new", "the new secret").await;
+    let refs = |names: &[&str]| {
+        let refs: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+        json!({"verification": {"secretRefs": refs}})
+    };
+    world.edit("shop", refs(&["new", "shop"])).await;
+    let send = async |id: &str, secret: &str| {
+        let (status, _) = world.send("shop", &headers(id, PUSH, secret), PUSH).await;
+        status
+    };
+    assert_eq!(send("1", SECRET).await, StatusCode::ACCEPTED);
+    assert_eq!(send("2", "the new secret").await, StatusCode::ACCEPTED);
+    world.edit("shop", refs(&["new"])).await;
+    assert_eq!(send("3", SECRET).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(send("4", "the new secret").await, StatusCode::ACCEPTED);
+    let deliveries = world.deliveries().await;
+    let mut used: Vec<_> = deliveries
+        .iter()
+        .map(|one| one["secret"].as_str().unwrap())
+        .collect();
+    used.sort_unstable();
+    assert_eq!(used, ["new/secret", "new/secret", "shop/secret"]);
+}
+
+#[tokio::test]
+async fn a_token_in_the_path_is_the_proof_of_those_who_have_no_other() {
+    let world = Settings::default().start();
+    world
+        .secret("hub", "0123456789abcdef0123456789abcdef")
+        .await;
+    world
+        .hook_of(
+            "hub",
+            json!({
+                "provider": "docker-hub",
+                "verification": {"secretRefs": [{"name": "hub"}]},
+                "rules": [{"name": "scan", "pipelineRef": {"name": "scan"}}],
+            }),
+        )
+        .await;
+    let body = r#"{"push_data": {"tag": "v1"}, "repository": {"repo_name": "acme/app"}}"#;
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", "application/json".parse().unwrap());
+    let own = format!("/hooks/{NAMESPACE}/hub");
+    let good = format!("{own}/0123456789abcdef0123456789abcdef");
+    let (status, answer) = told(&world, &good, &headers, body).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    // The same body is the same event, since nothing else tells.
+    let (_, again) = told(&world, &good, &headers, body).await;
+    assert!(again.contains(r#""duplicate":true"#), "{again}");
+    for wrong in [
+        own.clone(),
+        format!("{own}/0123456789abcdef0123456789abcdee"),
+    ] {
+        let (status, _) = told(&world, &wrong, &headers, body).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn only_origins_that_are_named_are_welcome() {
+    let world = Settings::default().start();
+    world.secret("events", "a token of some length").await;
+    world
+        .hook_of(
+            "events",
+            json!({"provider": "cdevents", "verification": {
+                "secretRefs": [{"name": "events"}],
+                "allowedOrigins": ["events.example.invalid"], "allowedRate": 100,
+            }}),
+        )
+        .await;
+    for (hook, origin, allowed) in [
+        ("events", "events.example.invalid", true),
+        ("events", "other.example.invalid", false),
+        ("none", "events.example.invalid", false),
+    ] {
+        let request = Request::builder()
+            .method(Method::OPTIONS)
+            .uri(format!("/hooks/{NAMESPACE}/{hook}"))
+            .header("webhook-request-origin", origin)
+            .body(Body::empty())
+            .unwrap();
+        let answer = world.shell.answer(request).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let told = answer.headers().get("webhook-allowed-origin").is_some();
+        assert_eq!(told, allowed, "{hook} {origin}");
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_405() {
+    let world = Settings::default().start();
+    for method in [Method::GET, Method::PUT, Method::DELETE, Method::PATCH] {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/hooks/{NAMESPACE}/shop"))
+            .body(Body::empty())
+            .unwrap();
+        let answer = world.shell.answer(request).await;
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    }
+}
