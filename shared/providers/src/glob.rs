@@ -133,7 +133,7 @@ impl Glob {
             if c == '/' && reached.is_end() {
                 return true;
             }
-            reached = reached.step(c);
+            reached.step(c);
         }
         reached.is_end() && !self.folders_only
     }
@@ -142,19 +142,22 @@ impl Glob {
 /// The positions in a pattern that a path may have reached.
 struct Reached<'a> {
     tokens: &'a [Token],
+    /// For each position, whether it is reached.
     at: Vec<bool>,
+    /// The same before the last character, kept for its memory.
+    before: Vec<bool>,
 }
 
 impl<'a> Reached<'a> {
     fn new(tokens: &'a [Token]) -> Self {
-        let mut start = Self::nowhere(tokens);
+        let nowhere = vec![false; tokens.len() + 1];
+        let mut start = Self {
+            tokens,
+            at: nowhere.clone(),
+            before: nowhere,
+        };
         start.enter(0);
         start
-    }
-
-    fn nowhere(tokens: &'a [Token]) -> Self {
-        let at = vec![false; tokens.len() + 1];
-        Self { tokens, at }
     }
 
     fn is_end(&self) -> bool {
@@ -175,29 +178,31 @@ impl<'a> Reached<'a> {
         }
     }
 
-    fn step(&self, c: char) -> Self {
-        let mut next = Self::nowhere(self.tokens);
-        let here = self.tokens.iter().zip(&self.at).enumerate();
-        for (position, (token, _)) in here.filter(|(_, (_, at))| **at) {
+    fn step(&mut self, c: char) {
+        std::mem::swap(&mut self.at, &mut self.before);
+        self.at.fill(false);
+        let before = std::mem::take(&mut self.before);
+        let here = self.tokens.iter().zip(&before).enumerate();
+        for (position, (token, _)) in here.filter(|(_, (_, reached))| **reached) {
             match token {
-                Token::Is(own) if *own == c => next.enter(position + 1),
-                Token::Any if c != '/' => next.enter(position + 1),
-                Token::Set(set) if c != '/' && set.has(c) => next.enter(position + 1),
-                Token::Star if c != '/' => next.enter(position),
+                Token::Is(own) if *own == c => self.enter(position + 1),
+                Token::Any if c != '/' => self.enter(position + 1),
+                Token::Set(set) if c != '/' && set.has(c) => self.enter(position + 1),
+                Token::Star if c != '/' => self.enter(position),
                 Token::Folders => {
-                    next.mark(position);
+                    self.mark(position);
                     if c == '/' {
-                        next.enter(position + 1);
+                        self.enter(position + 1);
                     }
                 }
                 Token::Everything => {
-                    next.mark(position);
-                    next.enter(position + 1);
+                    self.mark(position);
+                    self.enter(position + 1);
                 }
                 Token::Is(_) | Token::Any | Token::Set(_) | Token::Star => {}
             }
         }
-        next
+        self.before = before;
     }
 }
 
