@@ -5,9 +5,26 @@
 //! payload where it lies, pays for every step from a [`Budget`], and goes through maps by key.
 //!
 //! What it knows is the part of CEL that JSON needs: null, booleans, numbers, text, lists, maps; all operators; `has`,
-//! `all`, `exists`, `exists_one`, `map`, `filter`; and the functions of [`function`]. It has no bytes, durations,
-//! timestamps, messages or optional values. Numbers compare and calculate across integer and floating point, since JSON
-//! does not tell them apart.
+//! `all`, `exists`, `exists_one`, `map`, `filter`; and the functions below. It has no bytes, durations, timestamps,
+//! messages or optional values. Numbers compare and calculate across integer and floating point, since JSON does not
+//! tell them apart.
+//!
+//! | name | form |
+//! |---|---|
+//! | `size` | `size(x)`, `x.size()`: characters of a text, elements of a list, entries of a map |
+//! | `contains`, `startsWith`, `endsWith` | `text.contains(text)` |
+//! | `matches` | `text.matches('pattern')`, `matches(text, 'pattern')`; the pattern is literal, syntax RE2 |
+//! | `lowerAscii`, `upperAscii`, `trim` | `text.trim()` |
+//! | `split`, `join` | `text.split(',')`, `list.join()`, `list.join(',')` |
+//! | `replace` | `text.replace(old, new)` |
+//! | `substring` | `text.substring(from)`, `text.substring(from, to)`: in characters |
+//! | `indexOf`, `lastIndexOf` | `text.indexOf(text)`: in characters, -1 if it is not there |
+//! | `string`, `int`, `double` | `int('4')`: conversion of null, booleans, numbers and texts |
+//! | `json` | `json(x)`: any value as JSON |
+//! | `changed` | `event.changed('services/api/**')`: whether a changed file matches, by the rules of .gitignore |
+//!
+//! Where the payload does not list changed files, `changed` is neither true nor false: `&&` and `||` decide without it
+//! where they can, and else the whole is [`Fault::Unknown`].
 //!
 //! Never here: a type checker. A wrong type is found out by the first event, and stands in its Delivery.
 

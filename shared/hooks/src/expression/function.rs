@@ -1,18 +1,5 @@
-//! The functions and operators of expressions: what they take, and what they do.
-//!
-//! | name | form |
-//! |---|---|
-//! | `size` | `size(x)`, `x.size()`: characters of a text, elements of a list, entries of a map |
-//! | `contains`, `startsWith`, `endsWith` | `text.contains(text)` |
-//! | `matches` | `text.matches('pattern')`, `matches(text, 'pattern')`; the pattern is literal, syntax RE2 |
-//! | `lowerAscii`, `upperAscii`, `trim` | `text.trim()` |
-//! | `split`, `join` | `text.split(',')`, `list.join()`, `list.join(',')` |
-//! | `replace` | `text.replace(old, new)` |
-//! | `substring` | `text.substring(from)`, `text.substring(from, to)`: in characters |
-//! | `indexOf`, `lastIndexOf` | `text.indexOf(text)`: in characters, -1 if it is not there |
-//! | `string`, `int`, `double` | `int('4')`: conversion of null, booleans, numbers and texts |
-//! | `json` | `json(x)`: any value as JSON |
-//! | `changed` | `event.changed('services/api/**')`: whether a changed file matches, by the rules of .gitignore |
+//! The functions and operators of expressions: what they take, and what they do. The table of them for people stands in
+//! [`super`].
 
 use std::ops::RangeInclusive;
 

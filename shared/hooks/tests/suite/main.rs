@@ -9,6 +9,7 @@
     reason = "fixtures are files, bounds are measured, and a test ends where it fails; the package does none of that"
 )]
 
+mod agreement;
 mod expressions;
 mod fixtures;
 mod hostile;
