@@ -469,7 +469,10 @@ fn api_server(programs: &Programs, pki: &Pki, tokens: &Path, layout: Layout) -> 
         arguments
             .flag("--advertise-address", &layout.address.to_string())
             // Eventing fetches the keys of tokens in a pod, where `localhost` is the pod.
-            .flag("--service-account-jwks-uri", &format!("{ISSUER}/openid/v1/jwks"))
+            .flag(
+                "--service-account-jwks-uri",
+                &format!("{ISSUER}/openid/v1/jwks"),
+            )
             // Logs, and commands in containers, come from the node.
             .flag("--kubelet-preferred-address-types", "InternalIP")
             .path("--kubelet-client-certificate", &pki.client_certificate)

@@ -5,11 +5,12 @@
 //! One pair of virtual network interfaces leads in: the machine reaches the node at [`NODE`], and the node reaches nothing
 //! but the machine at [`HOST`].
 //!
-//! Not in a namespace, hence put back by [`clean`]: control groups, a folder of the CNI library, and three settings of the
-//! kernel that the kubelet changes.
+//! Not in a namespace, hence put back by [`clean`]: control groups, the folders of [`HIDDEN`] that did not exist before, and
+//! settings of the kernel that the kubelet changes.
 
 use std::{
     fs,
+    io::Write as _,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -30,14 +31,28 @@ const OUTSIDE: &str = "hookrun0";
 const INSIDE: &str = "eth0";
 /// The control group of everything that runs in pods.
 pub(crate) const CGROUP: &str = "hookrun";
-/// Where the CNI library keeps what it did, whatever its plugins are told.
-const CNI: &str = "/var/lib/cni";
-/// What the kubelet sets and nobody else should find changed.
-const SETTINGS: [&str; 3] = [
+/// Where programs of a node keep what is theirs, whatever they are told: sockets, locks, logs, what the CNI library did, the
+/// kubelet's device plugins (it deletes every socket there that it finds) and volume plugins, what containerd installs.
+/// The node sees empty folders in these places, and another node on this machine keeps its own.
+const HIDDEN: [&str; 6] = [
+    "/run",
+    "/var/log",
+    "/var/lib/cni",
+    "/var/lib/kubelet",
+    "/usr/libexec/kubernetes",
+    "/opt/containerd",
+];
+/// What the kubelet sets (its `setupKernelTunables`) and nobody else should find changed.
+const SETTINGS: [&str; 6] = [
+    "kernel/keys/root_maxbytes",
+    "kernel/keys/root_maxkeys",
     "kernel/panic",
     "kernel/panic_on_oops",
     "vm/overcommit_memory",
+    "vm/panic_on_oom",
 ];
+/// What stands before a folder that was made, where settings and folders are noted.
+const MADE: &str = "made";
 
 /// A program of the system that a node needs, and where Debian has it.
 const NEEDED: [(&str, &str); 8] = [
@@ -81,7 +96,7 @@ fn missing(tier: Tier) -> Vec<String> {
     }
     if !rustix::process::geteuid().is_root() {
         missing
-            .push("root: pods, networks and mounts are made with its rights; use sudo".to_owned());
+            .push("root: pods, networks and mounts are made with its rights; use sudo (in a container: a privileged one)".to_owned());
     }
     for (program, package) in NEEDED {
         if find_program(program).is_none() {
@@ -105,6 +120,30 @@ fn missing(tier: Tier) -> Vec<String> {
         ));
     }
     missing
+}
+
+/// The lock of the one sandbox that this machine has room for: its interfaces, addresses and control groups have fixed names.
+const LOCK: &str = "/run/hookrun-cluster.lock";
+
+/// Takes the machine for the cluster in this folder, for as long as the file is open.
+///
+/// # Errors
+/// Another one has it; the text says which.
+pub(crate) fn claim(folder: &Path) -> Result<fs::File> {
+    let mut lock = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(LOCK)
+        .context(LOCK)?;
+    if lock.try_lock().is_err() {
+        let owner = fs::read_to_string(LOCK).unwrap_or_default();
+        bail!("another cluster is up on this machine, that of {owner}; end it first");
+    }
+    lock.set_len(0)?;
+    lock.write_all(folder.display().to_string().as_bytes())?;
+    Ok(lock)
 }
 
 /// A command whose process is the first in new namespaces. It ends with the process that it stands in for.
@@ -168,8 +207,7 @@ pub(crate) fn enter() -> Result<()> {
     // What is mounted here reaches the pods, and nobody else.
     run("mount", &["--make-rprivate", "/"])?;
     run("mount", &["--make-rshared", "/"])?;
-    // Where programs leave sockets, locks and logs, each in its usual place.
-    for folder in ["/run", "/var/log", CNI] {
+    for folder in HIDDEN {
         run("mount", &["-t", "tmpfs", "tmpfs", folder])?;
     }
     ip(&["link", "set", "lo", "up"])?;
@@ -200,11 +238,19 @@ pub(crate) fn remember(folder: &Path) -> Result<()> {
         let value = fs::read_to_string(Path::new("/proc/sys").join(setting))?;
         lines += &format!("{setting} {}\n", value.trim());
     }
-    if !Path::new(CNI).exists() {
-        lines += "made-cni\n";
-        fs::create_dir_all(CNI)?;
+    // The inner one first, which is the order of their removal.
+    let missing: Vec<_> = HIDDEN
+        .iter()
+        .flat_map(|folder| Path::new(folder).ancestors())
+        .filter(|folder| !folder.exists())
+        .collect();
+    for folder in &missing {
+        lines += &format!("{MADE} {}\n", folder.display());
     }
     fs::write(note, lines)?;
+    for folder in missing {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
     for group in cgroups() {
         fs::create_dir_all(&group).with_context(|| group.display().to_string())?;
     }
@@ -223,14 +269,18 @@ pub(crate) fn clean(folder: &Path) -> Result<()> {
     let note = folder.join("settings");
     for line in fs::read_to_string(&note).unwrap_or_default().lines() {
         match line.split_once(' ') {
+            // Not empty where somebody else has found it useful meanwhile.
+            Some((MADE, folder)) => drop(fs::remove_dir(folder)),
             Some((setting, value)) if SETTINGS.contains(&setting) => {
                 fs::write(Path::new("/proc/sys").join(setting), value)?;
             }
-            // Not empty where somebody else has found it useful meanwhile.
-            _ => drop(fs::remove_dir(CNI)),
+            _ => {}
         }
     }
     fs::remove_file(note).ok();
+    if fs::read_to_string(LOCK).is_ok_and(|owner| Path::new(&owner) == folder) {
+        fs::remove_file(LOCK)?;
+    }
     Ok(())
 }
 

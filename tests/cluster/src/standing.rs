@@ -83,6 +83,10 @@ impl Standing {
             eprintln!("cluster: already up");
             return Ok(());
         }
+        if tier >= Tier::Node {
+            // The supervisor claims it; this is only to say so before anything is built or changed.
+            drop(sandbox::claim(&self.folder)?);
+        }
         // What one that was killed left behind.
         self.clean()?;
         Programs::for_tier(tier)?;
@@ -105,16 +109,20 @@ impl Standing {
             .spawn()
             .context("the supervisor does not start")?;
         fs::write(self.folder.join("pid"), supervisor.id().to_string())?;
+        let mut progress = Follow::of(&self.progress())?;
         if tier >= Tier::Node {
             let mut first = None;
+            let mut ended = false;
             until_blocking("the supervisor runs", PATIENCE, || {
                 first = sandbox::first_process(supervisor.id());
-                first.is_some()
+                ended = matches!(supervisor.try_wait(), Ok(Some(_)));
+                first.is_some() || ended
             })?;
-            sandbox::connect(first.context("no process")?)?;
+            if let Some(first) = first {
+                sandbox::connect(first)?;
+            }
         }
 
-        let mut progress = Follow::of(&self.progress())?;
         loop {
             progress.tell()?;
             if let Some(ready) = self.ready() {
@@ -124,8 +132,11 @@ impl Standing {
             if let Some(status) = supervisor.try_wait()? {
                 progress.tell()?;
                 self.end()?;
+                if tier >= Tier::Node {
+                    sandbox::clean(&self.folder)?;
+                }
                 bail!(
-                    "the cluster does not start ({status}); logs: {}",
+                    "the cluster does not start ({status}); logs, until `cargo xtask cluster down` removes them: {}",
                     self.folder.join("logs").display()
                 );
             }
@@ -262,7 +273,8 @@ impl Standing {
     /// Those who start and end it do so one after the other.
     fn turn(&self) -> Result<File> {
         fs::create_dir_all(target())?;
-        let turn = File::create(self.folder.with_extension("turn"))?;
+        let turn = File::create(self.folder.with_extension("turn"))
+            .context("it belongs to the user who started it; use sudo where that was root")?;
         turn.lock()?;
         Ok(turn)
     }
@@ -345,6 +357,10 @@ impl Standing {
     pub async fn supervise(&self, tier: Tier) -> Result<()> {
         let began = Instant::now();
         let mut terminate = signal(SignalKind::terminate())?;
+        // Held to the end. /run is another one after `enter`.
+        let _claim = (tier >= Tier::Node)
+            .then(|| sandbox::claim(&self.folder))
+            .transpose()?;
         let folder = Folder::standing(&self.folder)?;
         let start = self.start(tier, folder);
         let mut cluster = tokio::select! {
