@@ -1,8 +1,8 @@
 //! The end-to-end tests: a cluster that stands, or one of its own; the image; the tests, which install everything themselves.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::shell::{self, cargo, repository};
@@ -14,7 +14,7 @@ pub(crate) struct Arguments {
     ///
     /// Without it the cluster of `cargo xtask cluster` is used, and started first where it is not up: then it is taken down afterwards.
     #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    kubeconfig: Option<OsString>,
     /// Address of Kourier's gateway, as this machine reaches it on ports 80 and 443.
     #[arg(long, value_name = "ADDRESS", requires = "kubeconfig")]
     gateway: Option<String>,
@@ -25,8 +25,9 @@ pub(crate) struct Arguments {
     /// target/e2e/tools.tar.
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     tools_image: Option<String>,
-    /// Test the executable of `cargo build`, which is built in seconds, instead of the one of `cargo xtask image`.
-    #[arg(long, conflicts_with = "kubeconfig")]
+    /// Test the executable of `cargo build`, which is built in seconds, instead of the one of `cargo xtask image`. Only on the
+    /// repository's own cluster.
+    #[arg(long)]
     debug_image: bool,
     /// Leave the cluster, and what was installed on it, as they are when the tests are over.
     #[arg(long)]
@@ -40,9 +41,18 @@ pub(crate) struct Arguments {
 const GATEWAY: &str = "10.199.0.2";
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let foreign = |file: &&PathBuf| !file.as_os_str().is_empty() && **file != standing();
-    match arguments.kubeconfig.as_ref().filter(foreign) {
+    let named = arguments
+        .kubeconfig
+        .as_ref()
+        .filter(|file| !file.is_empty());
+    // The tests run in a folder of their own.
+    let file = named.map(path::absolute).transpose()?;
+    match file.filter(|file| *file != standing()) {
         Some(file) => {
+            ensure!(
+                !arguments.debug_image,
+                "--debug-image is for a cluster of our own; unset KUBECONFIG to use one"
+            );
             let given = |value: &Option<String>, flag: &str| {
                 value.clone().with_context(|| {
                     format!("the cluster of the kubeconfig {} (KUBECONFIG) needs --{flag} as well; unset KUBECONFIG to use one of our own", file.display())
@@ -67,6 +77,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// On the cluster of the repository.
 fn own(arguments: &Arguments) -> Result<()> {
+    let stood = cluster()
+        .arg("status")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    // First, since it says what this machine lacks.
+    shell::run(cluster().args(["up", "--tier", "platform"]))?;
+    let tested = image_and_tests(arguments);
+    if !stood && !arguments.keep {
+        let down = shell::run(cluster().arg("down"));
+        return tested.and(down);
+    }
+    if stood {
+        println!("the cluster was up before, and still is: cargo xtask cluster down");
+    }
+    tested
+}
+
+fn image_and_tests(arguments: &Arguments) -> Result<()> {
     let mut environment = vec![
         ("KUBECONFIG", standing().display().to_string()),
         ("HOOKRUN_E2E_GATEWAY", GATEWAY.to_owned()),
@@ -74,6 +102,7 @@ fn own(arguments: &Arguments) -> Result<()> {
     if !arguments.debug_image {
         let name = concat!("dev.local/hookrun:", env!("CARGO_PKG_VERSION"));
         shell::run(cargo().args(["xtask", "image", "--name", name]))?;
+        shell::run(cluster().args(["load", "target/image/hookrun.tar"]))?;
         environment.push(("HOOKRUN_E2E_IMAGE", name.to_owned()));
         environment.push((
             "HOOKRUN_EXECUTABLE",
@@ -83,26 +112,11 @@ fn own(arguments: &Arguments) -> Result<()> {
                 .to_string(),
         ));
     }
-    let stood = cluster()
-        .arg("status")
-        .output()
-        .is_ok_and(|output| output.status.success());
-    shell::run(cluster().args(["up", "--tier", "platform"]))?;
-    let tested = (|| {
-        if !arguments.debug_image {
-            shell::run(cluster().args(["load", "target/image/hookrun.tar"]))?;
-        }
-        tests(arguments, &environment)
-    })();
-    if !stood && !arguments.keep {
-        let down = shell::run(cluster().arg("down"));
-        return tested.and(down);
-    }
-    tested
+    tests(arguments, &environment)
 }
 
 /// The kubeconfig of the own cluster, which its `status` tells to export.
-fn standing() -> PathBuf {
+fn standing() -> path::PathBuf {
     repository().join("target/cluster/standing/admin.kubeconfig")
 }
 

@@ -293,6 +293,8 @@ async fn later(world: Arc<World>) -> Result<()> {
         Ok(!world.runs_of(QUEUE, &id).await?.is_empty())
     })
     .await?;
+    // Once more the same: when that is answered, nothing of either is still on its way.
+    post(&world, "e2e.later", &id, &data).await?;
     let runs = world.runs_of(QUEUE, &id).await?;
     ensure!(runs.len() == 1, "{} runs", runs.len());
     ensure!(
