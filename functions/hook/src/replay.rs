@@ -1,0 +1,214 @@
+//! Running a recorded event again because somebody wants it: a new Delivery that points at the old one.
+//!
+//! It is decided by the Hook of today, under an identity of its own, and stored with its decision like any other. What
+//! starts its runs is the sweep: whoever asks for a replay needs no right to start anything, and may be gone a moment
+//! later. Pure: the caller reads and creates the objects.
+
+use std::collections::BTreeMap;
+
+use hooks::{
+    Delivery, Hook, Ids, Outcome, Problem, Seen,
+    delivery::{HookRef, Record},
+    object::Metadata,
+};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{record, resource};
+
+/// The Delivery of a replay. `id` tells replays of the same event apart: the same one gives the same name.
+///
+/// Its payload is where that of the old one is; a Secret that holds it has to get the new Delivery as an owner beside the
+/// old one.
+///
+/// # Errors
+/// What is wrong with the Hook.
+pub fn replay(
+    old: &Delivery,
+    payload: &[u8],
+    hook: &Hook,
+    id: &str,
+    now: Timestamp,
+) -> Result<Delivery, Vec<Problem>> {
+    let checked = hooks::check(hook)?;
+    let (metadata, origin) = (&hook.metadata, &old.metadata.name);
+    let key = format!("replay {id} of {origin}");
+    let name = hooks::delivery_name(&metadata.name, &metadata.uid, &key);
+    let json: Option<Value> = serde_json::from_slice(payload).ok();
+    let recorded = &old.record;
+    let event = providers::event::of(&recorded.provider, &recorded.event_type, json.as_ref());
+    let query: BTreeMap<String, String> = form_urlencoded::parse(recorded.query.as_bytes())
+        .into_owned()
+        .collect();
+    let seen = Seen {
+        body: json.as_ref().unwrap_or(&Value::Null),
+        headers: &recorded.headers,
+        query: &query,
+        event: &serde_json::to_value(&event).unwrap_or_default(),
+        payload_bytes: payload.len() as u64,
+    };
+    let ids = Ids {
+        key: &key,
+        delivery: &name,
+    };
+    let rules = hooks::decide(&checked, &seen, &ids);
+    let received_time = record::rfc3339(now);
+    let mut annotations = old.metadata.annotations.clone();
+    // What is told of the payload stays as it was.
+    annotations.retain(|key, _| {
+        [resource::PAYLOAD_BYTES, resource::PAYLOAD_DIGEST].contains(&key.as_str())
+    });
+    annotations.extend(
+        [
+            (resource::REQUEST, id),
+            (resource::RECEIVED_TIME, &received_time),
+            (resource::SERVICE_ACCOUNT, &hook.spec.service_account_name),
+            (resource::REPLAY_OF, origin),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned())),
+    );
+    let mut new = Delivery {
+        api_version: hooks::API_VERSION.to_owned(),
+        kind: "Delivery".to_owned(),
+        metadata: Metadata {
+            name,
+            namespace: metadata.namespace.clone(),
+            labels: old.metadata.labels.clone(),
+            annotations,
+            ..Metadata::default()
+        },
+        record: Record {
+            hook: HookRef {
+                name: metadata.name.clone(),
+                uid: metadata.uid.clone(),
+                generation: metadata.generation,
+            },
+            key,
+            received_time,
+            event: Some(event.to_record()),
+            rules,
+            attempts: 0,
+            duplicates: 0,
+            duration_milliseconds: None,
+            replay_of: Some(origin.clone()),
+            same_payload_as: None,
+            ..recorded.clone()
+        },
+    };
+    record::conclude(&mut new, None);
+    if new.record.outcome == Outcome::Received {
+        new.record.reason = format!("replay of {origin}; the sweep starts it");
+    }
+    Ok(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use hooks::delivery::StoredPayload;
+    use serde_json::json;
+
+    use super::*;
+
+    fn hook(filter: &str) -> Hook {
+        let hook = json!({
+            "apiVersion": hooks::API_VERSION, "kind": "Hook",
+            "metadata": {"name": "shop", "namespace": "team", "uid": "u", "generation": 7},
+            "spec": {
+                "provider": "github",
+                "verification": {"secretRefs": [{"name": "s"}]},
+                "serviceAccountName": "builder",
+                "rules": [{"name": "build", "filter": filter, "pipelineRef": {"name": "p"}}],
+            },
+        });
+        serde_json::from_value(hook).unwrap()
+    }
+
+    fn old() -> Delivery {
+        Delivery {
+            api_version: hooks::API_VERSION.to_owned(),
+            kind: "Delivery".to_owned(),
+            metadata: Metadata {
+                name: "shop-old".to_owned(),
+                namespace: "team".to_owned(),
+                uid: "u1".to_owned(),
+                resource_version: "5".to_owned(),
+                labels: BTreeMap::from([(resource::OUTCOME.to_owned(), "Filtered".to_owned())]),
+                annotations: BTreeMap::from([
+                    (resource::PAYLOAD_BYTES.to_owned(), "2".to_owned()),
+                    (resource::REQUEST.to_owned(), "the first".to_owned()),
+                ]),
+                ..Metadata::default()
+            },
+            record: Record {
+                provider: "github".to_owned(),
+                event_type: "push".to_owned(),
+                delivery_id: "d".to_owned(),
+                key: "k".to_owned(),
+                attempts: 3,
+                outcome: Outcome::Filtered,
+                payload: StoredPayload {
+                    size: 2,
+                    gzip: Some("x".to_owned()),
+                    ..StoredPayload::default()
+                },
+                ..Record::default()
+            },
+        }
+    }
+
+    fn replayed(filter: &str, id: &str) -> Delivery {
+        let payload = br#"{"ref": "refs/heads/main"}"#;
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        replay(&old(), payload, &hook(filter), id, now).unwrap()
+    }
+
+    #[test]
+    fn a_replay_is_decided_anew_under_an_identity_of_its_own() {
+        let new = replayed("event.branch == 'main'", "1");
+        assert_eq!(new.record.outcome, Outcome::Received);
+        assert_eq!(new.record.replay_of.as_deref(), Some("shop-old"));
+        assert_eq!((new.record.hook.generation, new.record.attempts), (7, 0));
+        assert_eq!(new.record.payload, old().record.payload);
+        assert_eq!(new.metadata.labels[resource::OUTCOME], "Received");
+        let annotation = |name: &str| new.metadata.annotations[name].clone();
+        assert_eq!(annotation(resource::SERVICE_ACCOUNT), "builder");
+        assert_eq!(annotation(resource::REQUEST), "1");
+        assert_eq!(annotation(resource::PAYLOAD_BYTES), "2");
+        // Nothing of the old object but its content: the API server gives these.
+        assert_eq!(
+            (
+                new.metadata.uid.as_str(),
+                new.metadata.resource_version.as_str()
+            ),
+            ("", "")
+        );
+        let run = new.record.rules[0].pipeline_run.clone().unwrap();
+        assert_eq!(
+            run["metadata"]["labels"][hooks::run::DELIVERY],
+            new.metadata.name.as_str()
+        );
+    }
+
+    #[test]
+    fn the_same_replay_has_the_same_names_and_another_one_others() {
+        let names = |id| {
+            let new = replayed("true", id);
+            (new.metadata.name, new.record.rules[0].run.clone())
+        };
+        assert_eq!(names("1"), names("1"));
+        let (one, two) = (names("1"), names("2"));
+        assert!(one.0 != two.0 && one.1 != two.1);
+    }
+
+    #[test]
+    fn what_the_hook_of_today_filters_starts_nothing() {
+        let new = replayed("event.branch == 'dev'", "1");
+        assert_eq!(new.record.outcome, Outcome::Filtered);
+        assert!(
+            new.record.reason.contains("rule build"),
+            "{}",
+            new.record.reason
+        );
+        assert!(replay(&old(), b"{}", &hook("evnt"), "1", Timestamp::UNIX_EPOCH).is_err());
+    }
+}
