@@ -1,0 +1,192 @@
+//! `hookrun deliveries list`: a line for each event, the newest first.
+
+use std::process::ExitCode;
+
+use hook::resource::DELIVERIES;
+use hooks::Delivery;
+use jiff::Timestamp;
+
+use super::select::word;
+use crate::{
+    cli::deliveries::List,
+    command::{
+        objects::Objects,
+        output::{age, plain, print, table},
+    },
+};
+
+/// Characters of a cell, and of the last one of a line.
+const CELL: usize = 40;
+const LAST: usize = 120;
+
+/// The titles of the columns.
+pub(super) const HEADER: [&str; 7] = [
+    "NAME",
+    "HOOK",
+    "EVENT",
+    "OUTCOME",
+    "AGE",
+    "DUPLICATES",
+    "RUN OR REASON",
+];
+
+/// Runs the command.
+pub(super) async fn run(options: &List) -> anyhow::Result<ExitCode> {
+    let objects = Objects::connect(&options.objects).await?;
+    let namespace = (!options.all_namespaces).then(|| objects.namespace());
+    let labels = options.selection.labels(options.hook.as_deref());
+    let mut deliveries: Vec<Delivery> = objects.list(DELIVERIES, namespace, &labels).await?;
+    let now = Timestamp::now();
+    deliveries.retain(|delivery| options.selection.means(delivery, now));
+    newest_first(&mut deliveries);
+    print(options.output.form, &deliveries, || {
+        let rows: Vec<_> = deliveries
+            .iter()
+            .map(|delivery| row(delivery, options.all_namespaces, now))
+            .collect();
+        match rows.as_slice() {
+            [] => "there are no such Deliveries\n".to_owned(),
+            rows => table(HEADER, rows),
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The times of records are written so that their order as text is theirs.
+pub(super) fn newest_first(deliveries: &mut [Delivery]) {
+    deliveries.sort_by(|one, other| {
+        let key = |delivery: &Delivery| {
+            (
+                delivery.record.received_time.clone(),
+                delivery.metadata.name.clone(),
+            )
+        };
+        key(other).cmp(&key(one))
+    });
+}
+
+/// The line of a Delivery.
+pub(super) fn row(delivery: &Delivery, with_namespace: bool, now: Timestamp) -> [String; 7] {
+    let (metadata, record) = (&delivery.metadata, &delivery.record);
+    let runs: Vec<&str> = record
+        .rules
+        .iter()
+        .filter_map(|rule| rule.run.as_deref())
+        .collect();
+    let started = word(record.outcome) == "Created";
+    let last = if started {
+        runs.join(", ")
+    } else {
+        record.reason.clone()
+    };
+    let name = match with_namespace {
+        true => format!("{}/{}", metadata.namespace, metadata.name),
+        false => metadata.name.clone(),
+    };
+    let action = record
+        .event
+        .as_ref()
+        .and_then(|event| event["action"].as_str());
+    let event = match action {
+        Some(action) => format!("{}.{action}", record.event_type),
+        None => record.event_type.clone(),
+    };
+    [
+        // Names are to be copied, so they are never cut.
+        name,
+        record.hook.name.clone(),
+        plain(&event, CELL),
+        word(record.outcome).to_owned(),
+        age(&record.received_time, now),
+        record.duplicates.to_string(),
+        plain(&last, LAST),
+    ]
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use hooks::{
+        Outcome,
+        delivery::{HookRef, Record, RuleRecord},
+        object::Metadata,
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    /// A Delivery of one rule.
+    pub(in super::super) fn delivery(name: &str, outcome: Outcome, received: &str) -> Delivery {
+        Delivery {
+            api_version: hooks::API_VERSION.to_owned(),
+            kind: "Delivery".to_owned(),
+            metadata: Metadata {
+                name: name.to_owned(),
+                namespace: "team".to_owned(),
+                ..Metadata::default()
+            },
+            record: Record {
+                hook: HookRef {
+                    name: "shop".to_owned(),
+                    ..HookRef::default()
+                },
+                event_type: "pull_request".to_owned(),
+                event: Some(json!({"action": "opened"})),
+                received_time: received.to_owned(),
+                outcome,
+                reason: "rule build: the filter is false".to_owned(),
+                rules: vec![RuleRecord {
+                    name: "build".to_owned(),
+                    outcome,
+                    reason: "the filter is false".to_owned(),
+                    expression: Some("event.branch == 'main'".to_owned()),
+                    values: [("event.branch".to_owned(), "\"dev\"".to_owned())].into(),
+                    run: (outcome == Outcome::Created).then(|| "shop-build-1".to_owned()),
+                    ..RuleRecord::default()
+                }],
+                ..Record::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_line_says_what_was_started_or_why_nothing_was() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
+        let row = |outcome| {
+            row(
+                &delivery("d", outcome, "2026-01-02T03:04:00.000Z"),
+                true,
+                now,
+            )
+        };
+        let expected = [
+            "team/d",
+            "shop",
+            "pull_request.opened",
+            "Created",
+            "5s",
+            "0",
+            "shop-build-1",
+        ];
+        assert_eq!(row(Outcome::Created), expected);
+        assert_eq!(row(Outcome::Filtered)[6], "rule build: the filter is false");
+    }
+
+    #[test]
+    fn the_newest_comes_first() {
+        let mut all: Vec<_> = [
+            "2026-01-02T03:04:05.100Z",
+            "2026-01-03T03:04:05.000Z",
+            "2026-01-02T03:04:05.200Z",
+        ]
+        .iter()
+        .enumerate()
+        .map(|(at, time)| delivery(&at.to_string(), Outcome::Created, time))
+        .collect();
+        newest_first(&mut all);
+        let names: Vec<_> = all
+            .iter()
+            .map(|delivery| delivery.metadata.name.as_str())
+            .collect();
+        assert_eq!(names, ["1", "2", "0"]);
+    }
+}

@@ -1,0 +1,183 @@
+//! Objects of the cluster as the commands for people read and write them: with the rights of whoever runs the command.
+//!
+//! Unlike the functions, a command may list and watch.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use cluster::Resource;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, ListParams, PostParams},
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::cli::common;
+
+/// Objects on one page of a list: with payloads inside they are large.
+const PAGE: u32 = 100;
+
+/// The API server, and the namespace that is meant.
+pub(crate) struct Objects {
+    client: Client,
+    namespace: String,
+}
+
+impl Objects {
+    /// Finds the API server; nothing is asked yet.
+    pub(crate) async fn connect(options: &common::Objects) -> anyhow::Result<Self> {
+        let client = match &options.server {
+            Some(url) => plain(url)?,
+            None => cluster::connect(&options.connection).await.context(
+                "name the cluster with --kubeconfig, or `hookrun dev` with --server http://127.0.0.1:8080",
+            )?,
+        };
+        let namespace = options.namespace.clone();
+        let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+        Ok(Self { client, namespace })
+    }
+
+    /// The namespace that is meant where none is named.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Namespace and name of `name` or `namespace/name`.
+    pub(crate) fn place<'a>(&'a self, name: &'a str) -> (&'a str, &'a str) {
+        name.split_once('/').unwrap_or((&self.namespace, name))
+    }
+
+    /// The objects of a kind in a namespace; in all of them without.
+    pub(crate) fn api(&self, resource: Resource, namespace: Option<&str>) -> Api<DynamicObject> {
+        let resource = kind(resource);
+        match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+
+    /// One object, as it is stored.
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        resource: Resource,
+        namespace: &str,
+        name: &str,
+    ) -> anyhow::Result<T> {
+        self.find(resource, namespace, name)
+            .await?
+            .with_context(|| {
+                format!(
+                    "there is no {} {name:?} in namespace {namespace:?}",
+                    resource.kind
+                )
+            })
+    }
+
+    /// One object, if it exists.
+    pub(crate) async fn find<T: DeserializeOwned>(
+        &self,
+        resource: Resource,
+        namespace: &str,
+        name: &str,
+    ) -> anyhow::Result<Option<T>> {
+        let found = self.api(resource, Some(namespace)).get_opt(name).await;
+        let found = found.with_context(|| format!("cannot read {} {name:?}", resource.kind))?;
+        found.map(typed).transpose()
+    }
+
+    /// All objects that a label selector means.
+    pub(crate) async fn list<T: DeserializeOwned>(
+        &self,
+        resource: Resource,
+        namespace: Option<&str>,
+        labels: &str,
+    ) -> anyhow::Result<Vec<T>> {
+        let api = self.api(resource, namespace);
+        let mut page = ListParams::default().labels(labels).limit(PAGE);
+        let mut all = Vec::new();
+        loop {
+            let listed = api.list(&page).await;
+            let listed = listed.with_context(|| {
+                format!(
+                    "cannot list {}; are Hookrun's custom resources installed?",
+                    resource.plural
+                )
+            })?;
+            for object in listed.items {
+                all.push(typed(object)?);
+            }
+            match listed.metadata.continue_.filter(|next| !next.is_empty()) {
+                Some(next) => page = page.continue_token(&next),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// Creates an object; whether it was not there before.
+    pub(crate) async fn create(
+        &self,
+        resource: Resource,
+        namespace: &str,
+        object: Value,
+    ) -> anyhow::Result<bool> {
+        let object: DynamicObject = serde_json::from_value(object)?;
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let api = self.api(resource, Some(namespace));
+        match api.create(&PostParams::default(), &object).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(false),
+            Err(error) => Err(error).with_context(|| {
+                format!(
+                    "cannot create {} {name:?} in namespace {namespace:?}",
+                    resource.kind
+                )
+            }),
+        }
+    }
+}
+
+/// An object through its type.
+pub(crate) fn typed<T: DeserializeOwned>(object: DynamicObject) -> anyhow::Result<T> {
+    let kind = object
+        .types
+        .as_ref()
+        .map_or("object", |types| &types.kind)
+        .to_owned();
+    let name = object.metadata.name.clone().unwrap_or_default();
+    let value = serde_json::to_value(object)?;
+    serde_json::from_value(value).with_context(|| format!("{kind} {name:?} is not as it should be"))
+}
+
+fn kind(resource: Resource) -> ApiResource {
+    let Resource {
+        group,
+        version,
+        kind,
+        plural,
+    } = resource;
+    ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: if group.is_empty() {
+            version.to_owned()
+        } else {
+            format!("{group}/{version}")
+        },
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    }
+}
+
+/// A client of an API server that asks nobody who they are.
+fn plain(url: &str) -> anyhow::Result<Client> {
+    let uri: http::Uri = url
+        .parse()
+        .with_context(|| format!("{url:?} is not a URL"))?;
+    if uri.scheme().is_none() {
+        bail!("{url:?} is not a URL: it starts with http:// or https://");
+    }
+    let mut config = kube::Config::new(uri);
+    config.connect_timeout = Some(Duration::from_secs(5));
+    Client::try_from(config).context("cannot make a client for the Kubernetes API")
+}
