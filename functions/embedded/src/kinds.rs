@@ -70,6 +70,12 @@ pub(crate) const SERVICE_ACCOUNT: Rules = Rules {
     ..UNCHECKED
 };
 
+pub(crate) const LOCAL_SUBJECT_ACCESS_REVIEW: Rules = Rules {
+    typed: through::<authorization::v1::LocalSubjectAccessReview>,
+    validate: subject_access_review::validate_local,
+    ..UNCHECKED
+};
+
 pub(crate) const SUBJECT_ACCESS_REVIEW: Rules = Rules {
     typed: through::<authorization::v1::SubjectAccessReview>,
     validate: subject_access_review::validate,

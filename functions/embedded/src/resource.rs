@@ -172,6 +172,15 @@ pub(crate) static RESOURCES: &[Resource] = &[
     },
     Resource {
         group: "authorization.k8s.io",
+        kind: "LocalSubjectAccessReview",
+        plural: "localsubjectaccessreviews",
+        singular: "localsubjectaccessreview",
+        rules: kinds::LOCAL_SUBJECT_ACCESS_REVIEW,
+        review: Some(kinds::allow),
+        ..CORE
+    },
+    Resource {
+        group: "authorization.k8s.io",
         kind: "SubjectAccessReview",
         plural: "subjectaccessreviews",
         singular: "subjectaccessreview",

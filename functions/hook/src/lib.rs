@@ -21,6 +21,7 @@ mod payload;
 mod quota;
 mod record;
 mod registry;
+mod replay;
 pub mod resource;
 mod rights;
 mod service;
@@ -35,7 +36,8 @@ use store::PayloadStore;
 
 pub use error::{ENCODED, KINDS, NOT_STORED, PAYLOAD, SHARE};
 pub use handler::router;
-pub use options::{Error, HookOptions, Options, SweepOptions};
+pub use options::{Error, HookOptions, Options, SweepOptions, Takeover};
+pub use replay::replay;
 pub use service::Service;
 pub use sweep::Swept;
 
@@ -68,14 +70,14 @@ pub fn service(options: &HookOptions, surroundings: Surroundings) -> Result<Serv
         limits,
         metrics,
     } = surroundings;
-    options.check(patience)?;
+    options.takeover.check(patience)?;
     Ok(Service {
         registry: registry::Registry::new(client.clone(), patience, limits.requests),
         rights: rights::Rights::default(),
         body_bytes: options
             .hook_body_bytes
             .min(limits.memory_bytes / runtime::body::COPIES),
-        takeover: options.hook_takeover,
+        takeover: options.takeover.hook_takeover,
         client,
         patience,
         policy,

@@ -42,6 +42,15 @@ pub struct HookOptions {
     #[arg(long, env = "HOOKRUN_HOOK_BODY_BYTES", value_name = "SIZE", default_value = "25MiB", value_parser = size)]
     pub hook_body_bytes: usize,
 
+    /// When others take over.
+    #[command(flatten)]
+    pub takeover: Takeover,
+}
+
+/// When a Delivery that is not finished is taken over.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Hooks")]
+pub struct Takeover {
     /// Age at which a Delivery that is still `Received` is taken over by a redelivery or by the sweep. Longer than the
     /// requests for one event may take (HOOKRUN_API_DEADLINE), which end before.
     #[arg(long, env = "HOOKRUN_HOOK_TAKEOVER", value_name = "TIME", default_value = "60s", value_parser = duration)]
@@ -91,7 +100,7 @@ pub enum Error {
     },
 }
 
-impl HookOptions {
+impl Takeover {
     /// Whether the options make sense with those of the API server.
     ///
     /// # Errors

@@ -26,12 +26,12 @@ pub(crate) const PIPELINES: Resource = Resource {
     plural: "pipelines",
 };
 
-/// Questions whether somebody may do something.
+/// Questions whether somebody may do something in one namespace: a right to ask them is given there.
 pub(crate) const ACCESS_REVIEWS: Resource = Resource {
     group: "authorization.k8s.io",
     version: "v1",
-    kind: "SubjectAccessReview",
-    plural: "subjectaccessreviews",
+    kind: "LocalSubjectAccessReview",
+    plural: "localsubjectaccessreviews",
 };
 
 /// Label of a Delivery: its outcome.
@@ -55,6 +55,10 @@ pub const SERVICE_ACCOUNT: &str = "hookrun.dev/service-account";
 /// Annotation of a Delivery: the request that wrote it, so that a process recognises what it wrote itself when the
 /// API server's answer was lost.
 pub const REQUEST: &str = "hookrun.dev/request";
+
+/// Annotation of a Delivery: the one of which it is a replay. Nobody is at work on such a Delivery, so that the sweep need not
+/// wait for its age.
+pub const REPLAY_OF: &str = "hookrun.dev/replay-of";
 
 /// Entry of the Secret that holds a payload.
 pub const PAYLOAD: &str = "payload";

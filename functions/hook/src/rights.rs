@@ -1,6 +1,6 @@
 //! Whether a Hook's ServiceAccount may start runs: whoever may write Hooks gains nothing by it.
 //!
-//! The API server is asked (SubjectAccessReview), and its answer counts for a short time. It is asked when runs are
+//! The API server is asked (LocalSubjectAccessReview), and its answer counts for a short time. It is asked when runs are
 //! started, not when they are decided on: what a Delivery has stored is carried out with the rights of that moment.
 
 use std::{
@@ -57,7 +57,8 @@ impl Rights {
         }
         let review = json!({
             "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SubjectAccessReview",
+            "kind": "LocalSubjectAccessReview",
+            "metadata": {"namespace": namespace},
             "spec": {
                 "user": format!("system:serviceaccount:{namespace}:{account}"),
                 "groups": [
@@ -70,7 +71,9 @@ impl Rights {
                 },
             },
         });
-        let Review { status } = cluster.create(ACCESS_REVIEWS, None, &review).await?;
+        let Review { status } = cluster
+            .create(ACCESS_REVIEWS, Some(namespace), &review)
+            .await?;
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST {
             known.clear();

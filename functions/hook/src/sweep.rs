@@ -205,7 +205,8 @@ impl Sweep<'_> {
                 let outcome = outcome(&metadata);
                 let received = received(&metadata);
                 if outcome.is_none_or(|outcome| outcome == Outcome::Received)
-                    && !is_younger(received, self.now, self.service.takeover)
+                    && (is_replay(&metadata)
+                        || !is_younger(received, self.now, self.service.takeover))
                 {
                     left.push(metadata.clone());
                 }
@@ -256,7 +257,7 @@ impl Sweep<'_> {
         };
         let waits = delivery.record.outcome == Outcome::Received
             && delivery.metadata.deletion_timestamp.is_none()
-            && !self.service.is_young(&delivery, self.now);
+            && (is_replay(&delivery.metadata) || !self.service.is_young(&delivery, self.now));
         if !waits {
             return Ok(false);
         }
@@ -367,6 +368,11 @@ async fn around(
         }
     }
     Ok(wrong)
+}
+
+/// Whether somebody asked for it beside the function, so that no request is at work on it.
+fn is_replay(metadata: &Metadata) -> bool {
+    metadata.annotations.contains_key(resource::REPLAY_OF)
 }
 
 fn outcome(metadata: &Metadata) -> Option<Outcome> {

@@ -21,3 +21,12 @@ pub(super) fn validate(review: &Value, _old: Option<&Value>, problems: &mut Vec<
         problems.push(Invalid::text("spec.user", "", why));
     }
 }
+
+/// What is asked about one namespace is never about anything outside of all of them.
+pub(super) fn validate_local(review: &Value, old: Option<&Value>, problems: &mut Vec<Invalid>) {
+    if review["spec"]["nonResourceAttributes"].is_object() {
+        let why = "disallowed on this kind of request";
+        problems.push(Invalid::forbidden("spec.nonResourceAttributes", why));
+    }
+    validate(review, old, problems);
+}

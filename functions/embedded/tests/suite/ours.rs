@@ -246,6 +246,17 @@ async fn everybody_may_do_everything() -> Result<()> {
     }
     let (code, answer) = post(&api, REVIEWS, &json!({"spec": {"user": 1}})).await?;
     assert_eq!(code, StatusCode::BAD_REQUEST, "{answer}");
+
+    // The same question about one namespace, which a Role of that namespace lets somebody ask.
+    let local = "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews";
+    let mut question = review.clone();
+    question["kind"] = "LocalSubjectAccessReview".into();
+    let (code, answer) = post(&api, local, &question).await?;
+    assert_eq!(code, StatusCode::CREATED, "{answer}");
+    assert_eq!(answer["status"]["allowed"], true);
+    question["spec"] = json!({"user": "a", "nonResourceAttributes": {"path": "/", "verb": "get"}});
+    let (code, answer) = post(&api, local, &question).await?;
+    assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
     Ok(())
 }
 

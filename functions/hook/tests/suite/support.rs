@@ -11,7 +11,7 @@ use std::{
 
 use cluster::{Patience, PolicyOptions};
 use embedded::Api;
-use hook::{HookOptions, Service, Surroundings};
+use hook::{HookOptions, Service, Surroundings, Takeover};
 use http::{HeaderMap, Method, Request, StatusCode};
 use jiff::Timestamp;
 use kube::client::Body as KubeBody;
@@ -93,7 +93,9 @@ impl Settings {
         let client = client(api.clone(), Arc::clone(&line));
         let options = HookOptions {
             hook_body_bytes: 25 << 20,
-            hook_takeover: self.takeover,
+            takeover: Takeover {
+                hook_takeover: self.takeover,
+            },
         };
         let policy = PolicyOptions {
             namespaces: self.namespaces,
@@ -176,7 +178,12 @@ impl World {
     }
 
     /// A request to the API behind the function's back.
-    pub(crate) async fn call(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> (StatusCode, Value) {
         let content_type = if method == Method::PATCH {
             "application/merge-patch+json"
         } else {
@@ -282,7 +289,12 @@ impl World {
     }
 
     /// Sends a request to a Hook.
-    pub(crate) async fn send(&self, hook: &str, headers: &HeaderMap, body: &str) -> (StatusCode, Value) {
+    pub(crate) async fn send(
+        &self,
+        hook: &str,
+        headers: &HeaderMap,
+        body: &str,
+    ) -> (StatusCode, Value) {
         let mut request = Request::post(format!("/hooks/{NAMESPACE}/{hook}"))
             .body(Body::full(body.as_bytes().to_vec()))
             .unwrap();
