@@ -1,5 +1,9 @@
 //! What can be typed. The doc comments are the help texts.
 
+pub(crate) mod common;
+pub(crate) mod deliveries;
+pub(crate) mod hooks;
+
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueHint, builder::BoolishValueParser};
@@ -32,6 +36,11 @@ pub(crate) enum Command {
     /// A flow that is posted, stored under a key or known by its name becomes a Tekton PipelineRun. This is what the
     /// Knative Service `hookrun-flow` runs.
     Flow(FlowOptions),
+    /// Serve the hook function: webhooks.
+    ///
+    /// What a provider sends to `/hooks/<namespace>/<name>` is proven, stored as a Delivery, and starts the runs that the
+    /// Hook's rules decide on. This is what the Knative Service `hookrun-hook` runs.
+    Hook(hook::Options),
     /// Serve every function on one port, with a Kubernetes API of its own.
     ///
     /// Nothing but this executable is needed: objects are kept as YAML files in a folder, and
@@ -62,7 +71,7 @@ pub(crate) enum Command {
     Run(Run),
     /// Fetch a large payload inside a run; the first step of such a run calls it.
     Fetch(Fetch),
-    /// Delete payloads from the object store whose time is over.
+    /// Delete payloads from the object store whose time is over; with --deliveries, also look after Hooks and Deliveries.
     ///
     /// Does a bounded amount of work and ends; the CronJob `hookrun-sweep` calls it. Two at once do no harm.
     Sweep(Sweep),
@@ -75,6 +84,18 @@ pub(crate) enum Command {
     /// This is what the Knative Service `hookrun-dead-letters` runs, for the Broker. An event's data is neither logged nor
     /// kept.
     DeadLetters(DeadLetters),
+    /// Write, try, explain, test and list Hooks.
+    Hooks {
+        /// What to do.
+        #[command(subcommand)]
+        command: hooks::Hooks,
+    },
+    /// List, show, replay and follow Deliveries: what became of events.
+    Deliveries {
+        /// What to do.
+        #[command(subcommand)]
+        command: deliveries::Deliveries,
+    },
     /// Print a completion script for a shell.
     ///
     /// For bash: `source <(hookrun completions bash)`.
@@ -108,6 +129,16 @@ pub(crate) struct Dev {
 
     #[command(flatten)]
     pub(crate) flow: FlowOptions,
+
+    #[command(flatten)]
+    pub(crate) hooks: hook::HookOptions,
+
+    #[command(flatten)]
+    pub(crate) sweep: hook::SweepOptions,
+
+    /// Time between two sweeps over the Deliveries of the Kubernetes API that is served here.
+    #[arg(long, env = "HOOKRUN_SWEEP_INTERVAL", value_name = "TIME", default_value = "5s", value_parser = units::duration)]
+    pub(crate) sweep_interval: std::time::Duration,
 }
 
 /// `hookrun convert`
@@ -208,6 +239,26 @@ pub(crate) struct Sweep {
         default_value_t = 10_000
     )]
     pub(crate) limit: usize,
+
+    /// Also finish Deliveries that a crash or a quota left, delete those past their retention, and look after every Hook.
+    /// Needs a cluster.
+    #[arg(long, env = "HOOKRUN_SWEEP_DELIVERIES", value_parser = BoolishValueParser::new())]
+    pub(crate) deliveries: bool,
+
+    #[command(flatten)]
+    pub(crate) takeover: hook::Takeover,
+
+    #[command(flatten)]
+    pub(crate) bounds: hook::SweepOptions,
+
+    #[command(flatten)]
+    pub(crate) policy: cluster::PolicyOptions,
+
+    #[command(flatten)]
+    pub(crate) connection: cluster::Connection,
+
+    #[command(flatten)]
+    pub(crate) patience: cluster::Patience,
 }
 
 /// `hookrun sweeper`

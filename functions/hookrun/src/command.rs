@@ -2,10 +2,15 @@
 
 mod convert;
 mod dead_letters;
+mod deliveries;
 mod dev;
 mod fetch;
 mod generate;
+mod hooks;
 mod input;
+mod objects;
+mod output;
+mod payload;
 mod run;
 mod serve;
 mod sink;
@@ -22,6 +27,7 @@ use crate::cli::{Cli, Command};
 pub(crate) async fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Flow(options) => serve::flow(options).await,
+        Command::Hook(options) => serve::hook(options).await,
         Command::Dev(options) => dev::run(options, matches).await,
         Command::Convert(options) => convert::run(&options),
         Command::Run(options) => run::run(options).await,
@@ -29,6 +35,8 @@ pub(crate) async fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<ExitCo
         Command::Sweep(options) => sweep::run(options).await,
         Command::Sweeper(options) => sweeper::run(options).await,
         Command::DeadLetters(options) => dead_letters::run(options).await,
+        Command::Hooks { command } => hooks::run(command).await,
+        Command::Deliveries { command } => deliveries::run(command).await,
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

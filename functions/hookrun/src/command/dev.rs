@@ -10,11 +10,13 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
     process::ExitCode,
+    sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
 use clap::{ArgMatches, parser::ValueSource};
-use runtime::{Router, auth::AuthOptions, telemetry};
+use runtime::{Router, auth::AuthOptions, metrics::Metrics, telemetry};
 use tokio::net::TcpListener;
 
 use super::{say, serve};
@@ -84,6 +86,12 @@ pub(crate) async fn run(mut options: cli::Dev, matches: &ArgMatches) -> anyhow::
             )
         })?;
     welcome(&options, &listener.local_addr()?.to_string(), real);
+    let metrics = Arc::new(Metrics::new()?);
+    let hooks = Arc::new(hooks(&options, client.clone(), &metrics)?);
+    let others = others.merge(hook::router(Arc::clone(&hooks)));
+    if !real {
+        tokio::spawn(sweep(hooks, options.sweep.clone(), options.sweep_interval));
+    }
     let shutdown = async {
         runtime::sigterm().await;
         // A watch would otherwise stay open until the time for draining is over.
@@ -91,9 +99,43 @@ pub(crate) async fn run(mut options: cli::Dev, matches: &ArgMatches) -> anyhow::
             api.close();
         }
     };
-    serve::serve(&options.flow, client, listener, others, shutdown).await?;
-    guard.flush(std::time::Duration::from_secs(1)).await;
+    serve::serve(&options.flow, client, listener, others, metrics, shutdown).await?;
+    guard.flush(Duration::from_secs(1)).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The hook function, on the same terms as the flow function.
+fn hooks(
+    options: &cli::Dev,
+    client: kube::Client,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<hook::Service> {
+    let flow = &options.flow;
+    let credentials = store::Credentials::from_env();
+    let surroundings = hook::Surroundings {
+        patience: flow.patience,
+        policy: flow.policy.policy(client.default_namespace()),
+        payloads: flow.payload_store.open(&credentials)?.map(Arc::new),
+        limits: flow.server.limits.clone(),
+        metrics: Arc::clone(metrics),
+        client,
+    };
+    Ok(hook::service(&options.hooks, surroundings)?)
+}
+
+/// Looks after Hooks and Deliveries for as long as the process lives: there is nobody else who would.
+async fn sweep(hooks: Arc<hook::Service>, options: hook::SweepOptions, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        match hooks.sweep(&options, jiff::Timestamp::now()).await {
+            Ok(swept) => {
+                if let Some((count, why)) = swept.failed {
+                    tracing::warn!(count, why, "not everything could be swept");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "nothing could be swept"),
+        }
+    }
 }
 
 /// Lets everybody in where that is only this machine, and nobody without a password elsewhere.
@@ -152,6 +194,11 @@ fn welcome(options: &cli::Dev, address: &str, real: bool) {
         ));
         say(&format!(
             "  kubectl --server http://{address} create namespace team-blue   (a flow's namespace must exist)"
+        ));
+    }
+    if !real && here {
+        say(&format!(
+            "  hookrun hooks new github --pipeline build --apply --server http://{address}   (a webhook)"
         ));
     }
     say(&format!("  a browser on http://{address}/api/index.html"));

@@ -1,5 +1,5 @@
-//! `hookrun flow`: the function, assembled, and what every function does to be served. What `hookrun dev` adds is in
-//! `dev.rs`.
+//! `hookrun flow` and `hookrun hook`: the functions, assembled, and what every function does to be served. What
+//! `hookrun dev` adds is in `dev.rs`.
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -7,34 +7,70 @@ use anyhow::Context;
 use flow::Options;
 use runtime::{
     Router,
-    auth::KeySource,
+    auth::{self, KeySource},
     metrics::{Metrics, PushOptions},
     router::BoxFuture,
     telemetry,
 };
 use tokio::net::TcpListener;
 
-/// Name of the service in traces and metrics.
-const SERVICE: &str = "hookrun-flow";
+/// Names of the services in traces and metrics.
+const FLOW: &str = "hookrun-flow";
+const HOOK: &str = "hookrun-hook";
 
 /// How long the last metrics and spans may take after the last request.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Runs the command.
 pub(crate) async fn flow(options: Options) -> anyhow::Result<ExitCode> {
-    let guard = telemetry::init(&options.server.telemetry, SERVICE)?;
+    let guard = telemetry::init(&options.server.telemetry, FLOW)?;
     let client = cluster::connect(&options.connection).await?;
     let listener = listen(options.server.listen.port()).await?;
-    serve(
-        &options,
-        client,
-        listener,
-        Router::new(),
-        runtime::sigterm(),
-    )
-    .await?;
+    let metrics = Arc::new(Metrics::new()?);
+    let shutdown = runtime::sigterm();
+    serve(&options, client, listener, Router::new(), metrics, shutdown).await?;
     guard.flush(FAREWELL).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the command `hook`.
+pub(crate) async fn hook(options: hook::Options) -> anyhow::Result<ExitCode> {
+    let server = &options.server;
+    let guard = telemetry::init(&server.telemetry, HOOK)?;
+    let client = cluster::connect(&options.connection).await?;
+    let listener = listen(server.listen.port()).await?;
+    let metrics = Arc::new(Metrics::new()?);
+    let credentials = store::Credentials::from_env();
+    let surroundings = hook::Surroundings {
+        patience: options.patience,
+        policy: options.policy.policy(client.default_namespace()),
+        payloads: options.payload_store.open(&credentials)?.map(Arc::new),
+        limits: server.limits.clone(),
+        metrics: Arc::clone(&metrics),
+        client,
+    };
+    let service = hook::service(&options.hooks, surroundings)?;
+    let mut router = hook::router(Arc::new(service));
+    // Senders are strangers: what is counted is shown to those who know the password, and to nobody if there is none.
+    match server.auth.gate(None) {
+        Ok(gate) => router = router.merge(metrics_page(&metrics).guarded(Arc::new(gate))),
+        Err(auth::Error::NoPassword) => {
+            tracing::info!("/metrics is not served, since no password is set (OX_HTTP_PWD)");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    until(server, HOOK, listener, router, &metrics, runtime::sigterm()).await?;
+    guard.flush(FAREWELL).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `GET /metrics`.
+fn metrics_page(metrics: &Arc<Metrics>) -> Router {
+    let metrics = Arc::clone(metrics);
+    Router::new().get("/metrics", move |_| {
+        let answer = metrics.response();
+        async move { answer }
+    })
 }
 
 /// Listens, or says on which port it cannot.
@@ -50,9 +86,9 @@ pub(crate) async fn serve(
     client: kube::Client,
     listener: TcpListener,
     others: Router,
+    metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let metrics = Arc::new(Metrics::new()?);
     let keys: Arc<dyn KeySource> = Arc::new(ApiServer(client.clone()));
     let gate = options.server.auth.gate(Some(keys))?;
     let service = flow::service(options, client, &store::Credentials::from_env())?;
@@ -61,15 +97,11 @@ pub(crate) async fn serve(
         router = router.merge(flow::api_router());
     }
     if options.metrics {
-        let metrics = Arc::clone(&metrics);
-        router = router.get("/metrics", move |_| {
-            let answer = metrics.response();
-            async move { answer }
-        });
+        router = router.merge(metrics_page(&metrics));
     }
     let router = router.guarded(Arc::new(gate)).merge(others);
     let server = &options.server;
-    until(server, SERVICE, listener, router, &metrics, shutdown).await
+    until(server, FLOW, listener, router, &metrics, shutdown).await
 }
 
 /// Serves a function until `shutdown`, and sends the last of its metrics.

@@ -6,9 +6,11 @@ use std::{process::ExitCode, sync::Arc};
 
 use http::StatusCode;
 use runtime::{Response, event::Event, metrics::Metrics, response};
-use store::{Error, Swept};
 
-use super::{sink, sweep::Sweeper};
+use super::{
+    sink,
+    sweep::{Done, Sweeper},
+};
 use crate::cli;
 
 /// Name of the function in traces and metrics.
@@ -19,13 +21,13 @@ const RETRY_AFTER: u32 = 10;
 
 /// Runs the command.
 pub(crate) async fn run(options: cli::Sweeper) -> anyhow::Result<ExitCode> {
-    let sweeper = Arc::new(Sweeper::open(options.sweep)?);
     let metrics = Arc::new(Metrics::new()?);
+    let sweeper = Arc::new(Sweeper::open(options.sweep, &metrics).await?);
     let counters = Arc::clone(&metrics);
     let handle = move |_: Vec<Event>| {
         let (sweeper, counters) = (Arc::clone(&sweeper), Arc::clone(&counters));
         async move {
-            let (outcome, answer) = answer(sweeper.sweep().await);
+            let (outcome, answer) = answer(&sweeper.sweep().await);
             counters.event("sweep", outcome);
             answer
         }
@@ -34,39 +36,42 @@ pub(crate) async fn run(options: cli::Sweeper) -> anyhow::Result<ExitCode> {
 }
 
 /// How a sweep is counted and answered; what it did is logged.
-fn answer(swept: Result<Option<Swept>, Error>) -> (&'static str, Response) {
-    let error = match swept {
-        Ok(None) => {
-            tracing::info!("no payload store is configured, so there is nothing to sweep");
-            None
-        }
-        Ok(Some(swept)) => {
-            let Swept {
-                examined,
-                deleted,
-                failed,
-                complete,
-            } = swept;
-            tracing::info!(examined, deleted, complete, "swept");
-            failed.map(|(_, error)| error)
-        }
-        Err(error) => Some(error),
-    };
-    match error {
-        None => ("swept", response::empty(StatusCode::OK)),
-        Some(error) => {
-            tracing::error!(%error, "not everything could be swept");
-            let again = response::for_broker(StatusCode::BAD_GATEWAY, Some(RETRY_AFTER));
-            ("failed", again)
-        }
+fn answer(done: &Done) -> (&'static str, Response) {
+    tracing::info!(done = done.told().join("; "), "swept");
+    let failures = done.failures();
+    if failures.is_empty() {
+        return ("swept", response::empty(StatusCode::OK));
     }
+    tracing::error!(
+        failures = failures.join("; "),
+        "not everything could be swept"
+    );
+    let again = response::for_broker(StatusCode::BAD_GATEWAY, Some(RETRY_AFTER));
+    ("failed", again)
 }
 
 #[cfg(test)]
 mod tests {
-    use store::Place;
+    use store::{Error, Place, Swept};
 
     use super::*;
+
+    fn payloads(swept: Result<Swept, Error>) -> Done {
+        Done {
+            payloads: Some(swept),
+            ..Done::default()
+        }
+    }
+
+    fn deliveries(failed: Option<(usize, String)>) -> Done {
+        Done {
+            deliveries: Some(Ok(hook::Swept {
+                failed,
+                ..hook::Swept::default()
+            })),
+            ..Done::default()
+        }
+    }
 
     #[test]
     fn only_what_failed_is_to_be_sent_again() {
@@ -78,14 +83,16 @@ mod tests {
             failed: Some((3, error())),
             ..Swept::default()
         };
-        for (swept, status) in [
-            (Ok(None), 200),
+        for (done, status) in [
+            (Done::default(), 200),
             // More may be left: the next ping goes on, there is no hurry.
-            (Ok(Some(Swept::default())), 200),
-            (Ok(Some(partly)), 503),
-            (Err(error()), 503),
+            (payloads(Ok(Swept::default())), 200),
+            (payloads(Ok(partly)), 503),
+            (payloads(Err(error())), 503),
+            (deliveries(None), 200),
+            (deliveries(Some((1, "of the test".to_owned()))), 503),
         ] {
-            assert_eq!(answer(swept).1.status(), status);
+            assert_eq!(answer(&done).1.status(), status);
         }
     }
 }
