@@ -41,7 +41,7 @@ const SMALL: usize = 64 * 1024;
 /// How long they go on.
 const TIME: Duration = Duration::from_secs(20);
 /// What the manifests give to the pod.
-const LIMIT: u64 = 320 * 1024 * 1024;
+const LIMIT: u64 = 384 * 1024 * 1024;
 
 async fn beyond(world: Arc<World>) -> Result<()> {
     let flow = flow("E2E Load", QUEUE, &[step(&world, "none", "true")]);
