@@ -53,7 +53,7 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_LOOPS: usize = 2;
 /// Steps that all expressions of a Hook may take for one event. One step is one node evaluated, one value compared, or
 /// 16 bytes of text read or made; an element of a made list or map takes four. So an event takes a fraction of a
-/// second, and some 40 MiB, at worst.
+/// second, and some tens of MiB, at worst.
 pub const MAX_STEPS: u64 = 2_000_000;
 /// Conditional operators (`?`) of one expression: the parser recurses for each.
 const MAX_CONDITIONS: usize = 64;
