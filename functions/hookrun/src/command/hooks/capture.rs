@@ -59,19 +59,12 @@ impl Request {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(super) struct Written {
-    headers: BTreeMap<String, OneOrMore>,
+    headers: BTreeMap<String, Value>,
     query: String,
     token: Option<String>,
     body: Option<Value>,
     body_file: Option<PathBuf>,
     time: Option<Time>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum OneOrMore {
-    One(String),
-    More(Vec<String>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,12 +99,17 @@ impl Written {
         let mut headers = HeaderMap::new();
         for (name, values) in self.headers {
             let values = match values {
-                OneOrMore::One(value) => vec![value],
-                OneOrMore::More(values) => values,
+                Value::Array(values) => values,
+                value => vec![value],
             };
             for value in values {
                 let name = HeaderName::try_from(&name)
                     .with_context(|| format!("{name:?} is no name of a header"))?;
+                // YAML takes an id such as 4711 for a number.
+                let value = match value {
+                    Value::String(text) => text,
+                    other => other.to_string(),
+                };
                 let value = HeaderValue::try_from(value)
                     .with_context(|| format!("the value of header {name} is none"))?;
                 headers.append(name, value);
@@ -161,10 +159,11 @@ mod tests {
 
     #[test]
     fn bodies_are_bytes_and_objects_are_written_as_json() {
-        let text = request("body: '{\"a\": 1}'\nheaders: {A: x, B: [b, c]}\ntime: 1700000000")
+        let text = request("body: '{\"a\": 1}'\nheaders: {A: 4711, B: [b, c]}\ntime: 1700000000")
             .expect("a request");
         assert_eq!(text.body, br#"{"a": 1}"#);
         assert_eq!(text.time(), 1_700_000_000);
+        assert_eq!(text.headers["a"], "4711");
         assert_eq!(text.headers.get_all("b").iter().count(), 2);
         let json = request("body: {a: 1}\ntime: '2023-11-14T22:13:20Z'").expect("a request");
         assert_eq!(json.body, br#"{"a":1}"#);

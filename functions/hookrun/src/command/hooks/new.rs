@@ -1,27 +1,19 @@
 //! `hookrun hooks new`: a Hook, its Secret, and the steps to register its URL.
 
+mod written;
+
 use std::{fmt::Write as _, fs::OpenOptions, io::Write as _, path::Path, process::ExitCode};
 
-use anyhow::{Context, anyhow, bail, ensure};
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use anyhow::{Context, ensure};
 use cluster::SECRETS;
 use hook::resource::HOOKS;
-use hooks::Hook;
-use providers::{
-    PROVIDERS, Provider,
-    provider::{Key, Proof, Scheme, Value as Literal},
-};
-use ring::rand::{SecureRandom, SystemRandom};
-use serde_json::{Value, json};
+use providers::{PROVIDERS, Provider, provider::Proof};
 
-use super::source;
+use self::written::{ENTRY, Place, Written, WrittenSecret, by_token, hook, secret, secret_name};
 use crate::{
     cli::hooks::New,
     command::{objects::Objects, output, say},
 };
-
-/// Bytes of a secret: as many as its strongest use, HMAC-SHA256, takes in.
-const SECRET_BYTES: usize = 32;
 
 /// Providers that make the secret themselves, and show it to whoever registers the URL.
 const ISSUERS: [&str; 4] = ["slack", "stripe", "pagerduty", "standard-webhooks"];
@@ -64,62 +56,55 @@ fn list() -> anyhow::Result<()> {
 /// What was made.
 struct Made {
     provider: &'static Provider,
-    namespace: String,
-    name: String,
-    hook: Value,
+    hook: Written,
     /// None where a signed token is the only proof.
-    secret: Option<Value>,
-    /// The secret itself, where it is the end of the URL.
-    token: Option<String>,
+    secret: Option<WrittenSecret>,
 }
 
 impl Made {
     fn new(provider: &'static Provider, options: &New, namespace: String) -> anyhow::Result<Self> {
-        let name = options
-            .name
-            .clone()
-            .unwrap_or_else(|| provider.name.to_owned());
-        let by_token = provider
-            .proofs
-            .iter()
-            .all(|proof| matches!(proof, Proof::Jwt(_)));
-        let text = if by_token {
+        let name = options.name.clone();
+        let name = name.unwrap_or_else(|| provider.name.to_owned());
+        let secret = if by_token(provider) {
             None
         } else {
-            Some(secret(provider, options.secret_file.as_deref())?)
-        };
-        let hook = hook(provider, options, &name, &namespace)?;
-        let secret = text.as_ref().map(|text| {
-            json!({
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": secret_name(&name), "namespace": namespace},
-                "stringData": {"secret": text},
+            Some(WrittenSecret {
+                api_version: "v1",
+                kind: "Secret",
+                metadata: Place {
+                    name: secret_name(&name),
+                    namespace: namespace.clone(),
+                },
+                string_data: [(ENTRY, secret(provider, options.secret_file.as_deref())?)].into(),
             })
-        });
-        let in_path = provider
-            .proofs
-            .iter()
-            .all(|proof| matches!(proof, Proof::PathToken | Proof::Jwt(_)));
+        };
         Ok(Self {
             provider,
-            namespace,
-            name,
-            hook,
+            hook: hook(provider, options, Place { name, namespace })?,
             secret,
-            token: text.filter(|_| in_path),
         })
     }
 
-    fn objects(&self) -> impl Iterator<Item = &Value> {
-        std::iter::once(&self.hook).chain(&self.secret)
+    /// The secret itself.
+    fn text(&self) -> Option<&str> {
+        let data = &self.secret.as_ref()?.string_data;
+        data.get(ENTRY).map(String::as_str)
+    }
+
+    /// The objects as YAML, with the kind of each.
+    fn documents(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let mut documents = vec![("hook", serde_saphyr::to_string(&self.hook)?)];
+        if let Some(secret) = &self.secret {
+            documents.push(("secret", serde_saphyr::to_string(secret)?));
+        }
+        Ok(documents)
     }
 
     fn yaml(&self) -> anyhow::Result<String> {
-        let documents: Vec<String> = self
-            .objects()
-            .map(|object| Ok(serde_saphyr::to_string(object)?.trim_end().to_owned() + "\n"))
-            .collect::<anyhow::Result<_>>()?;
+        let documents = self.documents()?.into_iter();
+        let documents: Vec<String> = documents
+            .map(|(_, text)| text.trim_end().to_owned() + "\n")
+            .collect();
         Ok(documents.join("---\n"))
     }
 
@@ -127,10 +112,8 @@ impl Made {
     fn write(&self, folder: &Path) -> anyhow::Result<()> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
-        for object in self.objects() {
-            let kind = object["kind"].as_str().unwrap_or_default().to_lowercase();
-            let path = folder.join(format!("{}-{kind}.yaml", self.name));
-            let text = serde_saphyr::to_string(object)?;
+        for (kind, text) in self.documents()? {
+            let path = folder.join(format!("{}-{kind}.yaml", self.hook.metadata.name));
             let mut file = OpenOptions::new();
             file.write(true).create_new(true);
             #[cfg(unix)]
@@ -146,34 +129,33 @@ impl Made {
 
     /// The Secret first: a Hook without it would not be ready.
     async fn create(&self, cluster: &Objects) -> anyhow::Result<()> {
-        let secret = self.secret.iter().map(|secret| (SECRETS, secret));
-        for (resource, object) in secret.chain([(HOOKS, &self.hook)]) {
-            let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            let new = cluster
-                .create(resource, &self.namespace, object.clone())
-                .await?;
+        let Place { name, namespace } = &self.hook.metadata;
+        let mut objects = Vec::new();
+        if let Some(secret) = &self.secret {
+            objects.push((SECRETS, serde_json::to_value(secret)?));
+        }
+        objects.push((HOOKS, serde_json::to_value(&self.hook)?));
+        for (resource, object) in objects {
+            let called = object["metadata"]["name"].clone();
+            let new = cluster.create(resource, namespace, object).await?;
             ensure!(
                 new,
-                "{} {name:?} exists in namespace {:?}, and is left alone; choose another name with --name",
-                resource.kind,
-                self.namespace
+                "{} {called} exists in namespace {namespace:?}, and is left alone; choose another name than {name:?} with --name",
+                resource.kind
             );
-            say(&format!(
-                "{} {}/{name} created",
-                resource.kind, self.namespace
-            ));
+            let called = called.as_str().unwrap_or_default();
+            say(&format!("{} {namespace}/{called} created", resource.kind));
+        }
+        if let Some(text) = self.text() {
+            output::write(format!("{text}\n").as_bytes())?;
         }
         Ok(())
     }
 
     /// What is left to do, for people.
     fn steps(&self, options: &New) -> String {
-        let Self {
-            provider,
-            namespace,
-            name,
-            ..
-        } = self;
+        let Self { provider, hook, .. } = self;
+        let Place { name, namespace } = &hook.metadata;
         let account = &options.service_account;
         let mut text = format!("\n{}: what is left to do\n", provider.title);
         let mut number = 0;
@@ -194,10 +176,9 @@ impl Made {
              kubectl -n {namespace} create rolebinding hookrun-runs --role=hookrun-runs --serviceaccount={namespace}:{account}"
         ));
         let host = options.host.trim_end_matches('/');
-        let end = self
-            .token
-            .as_ref()
-            .map_or_else(String::new, |token| format!("/{token}"));
+        let in_path = |proof: &Proof<'_>| matches!(proof, Proof::PathToken | Proof::Jwt(_));
+        let token = self.text().filter(|_| provider.proofs.iter().all(in_path));
+        let end = token.map_or_else(String::new, |token| format!("/{token}"));
         step(&format!(
             "The URL of the Hook is {host}/hooks/{namespace}/{name}{end}"
         ));
@@ -207,142 +188,46 @@ impl Made {
         if self.secret.is_some() {
             step(&self.about_secret(options));
         }
-        if provider
-            .proofs
-            .iter()
-            .any(|proof| matches!(proof, Proof::Jwt(_)))
-        {
+        if by_token(provider) {
             step(
                 "The token that it sends has to be for the audience and account in `spec.verification.token`: set both.",
             );
         }
-        step(
-            "Try it: `hookrun hooks send` signs and sends a sample, `hookrun deliveries list` shows what became of it.",
-        );
+        let hook = match options.apply {
+            true => format!("{namespace}/{name}"),
+            false => "FILE".to_owned(),
+        };
+        step(&format!(
+            "Try it: `hookrun hooks send {hook}` signs and sends a sample, `hookrun deliveries list` shows what became of it."
+        ));
         text.trim_end().to_owned()
     }
 
     fn about_secret(&self, options: &New) -> String {
-        let name = secret_name(&self.name);
+        let name = secret_name(&self.hook.metadata.name);
         if ISSUERS.contains(&self.provider.name) && options.secret_file.is_none() {
             return format!(
                 "{} makes the secret itself: put it into entry `secret` of Secret {name:?}, in place of the one that was made up.",
                 self.provider.title
             );
         }
-        format!("The secret is entry `secret` of Secret {name:?}; it is written nowhere else.")
+        let shown = if options.apply {
+            "; it was printed, and is not shown again"
+        } else {
+            ""
+        };
+        format!("The secret is entry `secret` of Secret {name:?}{shown}.")
     }
-}
-
-fn secret_name(hook: &str) -> String {
-    format!("{hook}-webhook")
-}
-
-/// The Hook, complete; it is checked as the function would.
-fn hook(provider: &Provider, options: &New, name: &str, namespace: &str) -> anyhow::Result<Value> {
-    let mut rule = json!({"name": "build", "pipelineRef": {"name": options.pipeline}});
-    if !options.events.is_empty() {
-        rule["events"] = json!(options.events);
-    }
-    if let Some(filter) = &options.filter {
-        rule["filter"] = json!(filter);
-    }
-    let params: Vec<Value> = options
-        .params
-        .iter()
-        .map(|typed| {
-            let (name, expression) = typed
-                .split_once('=')
-                .with_context(|| format!("{typed:?} is no parameter: write `name=expression`"))?;
-            Ok(json!({"name": name.trim(), "expression": expression.trim()}))
-        })
-        .collect::<anyhow::Result<_>>()?;
-    if !params.is_empty() {
-        rule["params"] = json!(params);
-    }
-    let mut verification = json!({});
-    if !provider
-        .proofs
-        .iter()
-        .all(|proof| matches!(proof, Proof::Jwt(_)))
-    {
-        verification["secretRefs"] = json!([{"name": secret_name(name), "key": "secret"}]);
-    } else {
-        verification["token"] = json!({"audience": "set the audience of the sender", "account": "set the account of the sender"});
-    }
-    let hook = json!({
-        "apiVersion": hooks::API_VERSION,
-        "kind": "Hook",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "provider": provider.name,
-            "verification": verification,
-            "serviceAccountName": options.service_account,
-            "rules": [rule],
-        },
-    });
-    let typed: Hook = serde_json::from_value(hook.clone())?;
-    hooks::check(&typed).map_err(|problems| {
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow!("{}", problems.join("\n"))
-    })?;
-    Ok(hook)
-}
-
-/// The secret of a file, or one that nobody can guess, in the form that the provider asks for.
-fn secret(provider: &Provider, file: Option<&Path>) -> anyhow::Result<String> {
-    let text = match file {
-        Some(file) => {
-            String::from_utf8(source::secret(file)?).context("the secret is not UTF-8")?
-        }
-        None => made_up(provider)?,
-    };
-    match providers::check_secret(provider, &providers::Settings::default(), text.as_bytes()) {
-        Some(wrong) => bail!("the secret is of no use for {}: {wrong}", provider.title),
-        None => Ok(text),
-    }
-}
-
-fn made_up(provider: &Provider) -> anyhow::Result<String> {
-    let mut bytes = [0; SECRET_BYTES];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| anyhow!("the operating system gives no randomness"))?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    // GitLab's signing token is behind a flag of its administrators; its plain token works everywhere.
-    let plain = provider.proofs.iter().any(
-        |proof| matches!(proof, Proof::Value(value) if matches!(value.key, Key::TextUnless(_))),
-    );
-    let prefix = provider.proofs.iter().find_map(|proof| match proof {
-        Proof::Signature(signature) => signature.items.iter().find_map(|item| match item.key {
-            Key::Base64After(prefix) => Some(prefix),
-            _ => None,
-        }),
-        _ => None,
-    });
-    let basic = matches!(
-        provider.proofs,
-        [
-            Proof::Value(Literal {
-                scheme: Scheme::Basic,
-                ..
-            }),
-            ..
-        ]
-    );
-    Ok(match prefix {
-        Some(prefix) if !plain => format!("{prefix}{}", BASE64_STANDARD.encode(bytes)),
-        _ if basic => format!("hookrun:{hex}"),
-        _ => hex,
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use anyhow::bail;
     use clap::Parser;
 
     use super::*;
     use crate::cli::{Cli, Command, hooks::Hooks};
+    use crate::command::hooks::source;
 
     fn made(arguments: &[&str]) -> anyhow::Result<Made> {
         let typed = ["hookrun", "hooks", "new"].iter().chain(arguments);

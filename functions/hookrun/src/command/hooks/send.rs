@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use providers::{Provider, Settings, samples, sign};
+use providers::{Provider, Settings, provider::Proof, samples, sign};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -78,6 +78,11 @@ pub(super) async fn run(options: &Send) -> anyhow::Result<ExitCode> {
         answers.push(send(&client, &plan, &options.url, id).await?);
     }
     print(options.output.form, &answers, || text(&plan, &answers))?;
+    if answers.iter().any(|answer| answer.status == 401) {
+        say(
+            "the function has no such Hook, or its Secret does not hold what this request was signed with",
+        );
+    }
     let accepted = answers
         .iter()
         .all(|answer| (200..300).contains(&answer.status));
@@ -169,9 +174,7 @@ async fn send(
             &outgoing,
             Timestamp::now().as_second(),
         )?,
-        None if plan.extra.is_empty() => bail!(
-            "there is no secret to sign with: put the Secret behind the Hook in its file, or give --secret-file"
-        ),
+        None if plan.extra.is_empty() => return Err(unsigned(provider)),
         None => sign::Sent::default(),
     };
     let metadata = &source.hook.metadata;
@@ -210,6 +213,20 @@ async fn send(
         milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         body: serde_json::from_slice(&bytes).unwrap_or_else(|_| text()),
     })
+}
+
+/// Why nothing is sent without a secret.
+fn unsigned(provider: &Provider) -> anyhow::Error {
+    let token = |proof: &Proof<'_>| matches!(proof, Proof::Jwt(_));
+    if provider.proofs.iter().all(token) {
+        return anyhow!(
+            "{}: bring one with --header 'Authorization: Bearer …'",
+            sign::Unsigned::Token(provider.name)
+        );
+    }
+    anyhow!(
+        "there is no secret to sign with: put the Secret behind the Hook in its file, or give --secret-file"
+    )
 }
 
 fn text(plan: &Plan<'_>, answers: &[Answer]) -> String {
