@@ -47,7 +47,7 @@ enum Chore {
     Test(test::Arguments),
     /// Check what review should not have to: format, lints, layers, generated files, links, documentation.
     Check(check::Arguments),
-    /// Write the generated files: docs/cli.md, docs/openapi.json.
+    /// Write the generated files: docs/cli.md, docs/openapi.json, docs/providers, knative/crds.
     Generate(generate::Arguments),
     /// Feed the parsers of outside bytes with made-up input for a while.
     Fuzz(fuzz::Arguments),

@@ -50,7 +50,7 @@ const PURE: &[Ban] = &[
     },
     Ban {
         why: "the same input gives the same bytes",
-        crates: &["fastrand", "getrandom", "rand", "rand_core", "uuid"],
+        crates: &["fastrand", "getrandom", "rand", "rand_core"],
     },
     Ban {
         why: "conversion returns what it has to say, and logs nothing",
