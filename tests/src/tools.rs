@@ -264,13 +264,13 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// `hookrun dev`, running.
-struct Dev {
+pub(crate) struct Dev {
     _process: Process,
     url: String,
 }
 
 impl Dev {
-    async fn start(folder: &Path, environment: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) async fn start(folder: &Path, environment: &[(&str, &str)]) -> Result<Self> {
         Self::start_with(folder, &[], environment).await
     }
 
@@ -306,7 +306,7 @@ impl Dev {
         })
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
 }

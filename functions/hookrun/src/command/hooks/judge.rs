@@ -2,6 +2,8 @@
 //! same packages, and a word after each step.
 
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -70,6 +70,8 @@ fn row(hook: &Hook, now: Timestamp) -> [String; 8] {
         .last_event_time
         .as_deref()
         .map_or_else(String::new, |time| age(time, now));
+    let why = status.last_rejection.as_ref();
+    let why = why.map_or_else(String::new, |last| format!(" ({})", last.reason));
     let (namespace, name) = (&hook.metadata.namespace, &hook.metadata.name);
     let row = [
         namespace.clone(),
@@ -78,7 +80,7 @@ fn row(hook: &Hook, now: Timestamp) -> [String; 8] {
         hook.spec.rules.len().to_string(),
         ready,
         last,
-        status.rejected.to_string(),
+        format!("{}{why}", status.rejected),
         status
             .path
             .unwrap_or_else(|| format!("/hooks/{namespace}/{name}")),

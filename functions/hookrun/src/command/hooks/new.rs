@@ -268,7 +268,8 @@ mod tests {
     #[test]
     fn two_secrets_are_never_the_same() {
         let secret = || {
-            made(&["github"]).expect("a hook").secret.expect("a secret")["stringData"].to_string()
+            let made = made(&["github"]).expect("a hook");
+            made.text().expect("a secret").to_owned()
         };
         assert_ne!(secret(), secret());
     }
