@@ -35,9 +35,12 @@ pub(crate) const STORM: &str = "hookrun-e2e-storm";
 pub(crate) const FLOW: &str = "hookrun-flow";
 /// The one that only the cluster reaches.
 pub(crate) const EVENTS: &str = "hookrun-flow-events";
+/// The one that outside services call.
+pub(crate) const HOOK: &str = "hookrun-hook";
 
-/// The name under which the main installation is reached with TLS.
+/// The names under which the main installation is reached with TLS: the flow function, the hook function.
 const NAME: &str = "hookrun.e2e.example.com";
+const HOOKS: &str = "hooks.e2e.example.com";
 
 /// One installation, as it is reached from outside.
 #[derive(Debug)]
@@ -50,7 +53,18 @@ pub(crate) struct Site {
     pub(crate) password: String,
 }
 
-/// Installs the function twice, with everything around it, and waits until it is ready.
+/// Everything that is installed.
+#[derive(Debug)]
+pub(crate) struct Sites {
+    /// The flow function, with its name.
+    pub(crate) main: Site,
+    /// The hook function of the same installation, with its name.
+    pub(crate) hooks: Site,
+    /// The flow function once more, with narrow limits.
+    pub(crate) storm: Site,
+}
+
+/// Installs the functions twice, with everything around it, and waits until it is ready.
 ///
 /// # Errors
 /// Something is refused or does not get ready.
@@ -59,8 +73,9 @@ pub(crate) async fn install(
     tools: &Tools,
     kubectl: &Kubectl,
     folder: &Path,
-) -> Result<(Site, Site)> {
+) -> Result<Sites> {
     let began = Instant::now();
+    refuse_others(kubectl).await?;
     remove(kubectl).await?;
     eprintln!(
         "e2e: nothing is left of earlier installations, after {:.0} s",
@@ -109,6 +124,15 @@ pub(crate) async fn install(
             .await?;
     }
 
+    // Those of the hook function and of the sweep; the account that Hooks act as is found by its namespace.
+    let home = json!([{"op": "replace", "path": "/subjects/0/namespace", "value": MAIN}]);
+    let overlay = json!({
+        "namespace": RUNS,
+        "resources": [at("knative/hooks")],
+        "patches": [{"target": {"kind": "RoleBinding", "name": "hookrun-(hook|sweep)"}, "patch": home.to_string()}],
+    });
+    overlays.apply("hooks-rights", overlay).await?;
+
     let password = Uuid::new_v4().to_string();
     let site = |namespace: &str, base: &str| -> Result<Value> {
         let (image, tag) = image
@@ -123,7 +147,10 @@ pub(crate) async fn install(
             "namespace": namespace,
             "resources": [at(base)],
             "images": [{"name": "hookrun", "newName": image, "newTag": tag}],
-            "configMapGenerator": [{"name": FLOW, "behavior": "merge", "literals": common}],
+            "configMapGenerator": [
+                {"name": FLOW, "behavior": "merge", "literals": common},
+                {"name": HOOK, "behavior": "merge", "literals": [format!("HOOKRUN_NAMESPACES={RUNS}")]},
+            ],
             "secretGenerator": [
                 {
                     "name": "hookrun-flow-credentials",
@@ -140,7 +167,7 @@ pub(crate) async fn install(
         }))
     };
     let mut main = site(MAIN, "knative/full")?;
-    main["components"] = json!([at("knative/flow/by-name")]);
+    main["components"] = json!([at("knative/by-name")]);
     // Eventing sends no tokens, as long as nobody has switched that on.
     main["configMapGenerator"]
         .as_array_mut()
@@ -151,14 +178,20 @@ pub(crate) async fn install(
     overlays.apply("main", main).await?;
     let mut storm = site(STORM, "knative/minimal")?;
     // Narrow, so that one machine can send more than it takes.
-    storm["patches"] = json!([{"target": {"kind": "Service", "name": FLOW}, "patch": json!([
+    let narrow = json!([
         {"op": "replace", "path": "/spec/template/metadata/annotations/autoscaling.knative.dev~1max-scale", "value": "1"},
         {"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--requests=8"},
-    ]).to_string()}]);
+    ]);
+    // It has no rights in any namespace that holds Hooks.
+    let suspended = json!([{"op": "add", "path": "/spec/suspend", "value": true}]);
+    storm["patches"] = json!([
+        {"target": {"kind": "Service", "name": FLOW}, "patch": narrow.to_string()},
+        {"target": {"kind": "CronJob"}, "patch": suspended.to_string()},
+    ]);
     overlays.apply("storm", storm).await?;
-    let certificate = overlays.name().await?;
+    let certificate = overlays.names().await?;
 
-    for (namespace, service) in [(MAIN, FLOW), (MAIN, EVENTS), (STORM, FLOW)] {
+    for (namespace, service) in [(MAIN, FLOW), (MAIN, EVENTS), (MAIN, HOOK), (STORM, FLOW)] {
         ready(
             kubectl,
             namespace,
@@ -166,12 +199,14 @@ pub(crate) async fn install(
         )
         .await?;
     }
-    ready(
-        kubectl,
-        MAIN,
-        &format!("domainmappings.serving.knative.dev/{NAME}"),
-    )
-    .await?;
+    for name in [NAME, HOOKS] {
+        let what = format!("domainmappings.serving.knative.dev/{name}");
+        ready(kubectl, MAIN, &what).await?;
+    }
+    let established = ["wait", "--for=condition=Established", "--timeout=60s"];
+    kubectl
+        .run(&[&established[..], &DEFINITIONS].concat(), None)
+        .await?;
     let what = format!("services.serving.knative.dev/{FLOW}");
     let url = kubectl
         .run(
@@ -187,19 +222,20 @@ pub(crate) async fn install(
         )
         .await?;
     let host = url.rsplit('/').next().unwrap_or_default().to_owned();
-    let main = Site {
-        host: NAME.to_owned(),
-        certificate: Some(certificate),
+    let named = |name: &str| Site {
+        host: name.to_owned(),
+        certificate: Some(certificate.clone()),
         password: password.clone(),
     };
-    Ok((
-        main,
-        Site {
+    Ok(Sites {
+        main: named(NAME),
+        hooks: named(HOOKS),
+        storm: Site {
             host,
             certificate: None,
-            password,
+            password: password.clone(),
         },
-    ))
+    })
 }
 
 /// Waits until something of Knative is ready; tells why it is not.
@@ -226,6 +262,32 @@ async fn ready(kubectl: &Kubectl, namespace: &str, what: &str) -> Result<()> {
     ))
 }
 
+/// What makes the cluster know Hooks and Deliveries. With them go all objects of their kinds, in all namespaces.
+const DEFINITIONS: [&str; 2] = [
+    "customresourcedefinitions/hooks.hookrun.dev",
+    "customresourcedefinitions/deliveries.hookrun.dev",
+];
+
+/// Fails where somebody else has installed Hookrun: what they have would go with what is removed here.
+async fn refuse_others(kubectl: &Kubectl) -> Result<()> {
+    let selector = format!("{LABEL}!=true");
+    let list = [
+        "get",
+        "customresourcedefinitions",
+        "--selector",
+        &selector,
+        "--output",
+        "name",
+    ];
+    let found = kubectl.run(&list, None).await?;
+    let theirs = found.lines().any(|line| line.ends_with(".hookrun.dev"));
+    ensure!(
+        !theirs,
+        "somebody else has installed Hookrun on this cluster, and the tests would delete their Hooks and Deliveries; use another one"
+    );
+    Ok(())
+}
+
 /// Removes what an installation left, also one that was interrupted.
 ///
 /// # Errors
@@ -233,7 +295,7 @@ async fn ready(kubectl: &Kubectl, namespace: &str, what: &str) -> Result<()> {
 pub(crate) async fn remove(kubectl: &Kubectl) -> Result<()> {
     let selector = format!("{LABEL}=true");
     let kinds = "namespaces,clusterdomainclaims.networking.internal.knative.dev,clusterroles,clusterrolebindings,\
-                 validatingwebhookconfigurations";
+                 validatingwebhookconfigurations,customresourcedefinitions";
     let delete = [
         "delete",
         kinds,
@@ -308,27 +370,29 @@ impl Overlays<'_> {
             .map(drop)
     }
 
-    /// Gives the main installation a name with TLS; the certificate to trust there.
-    async fn name(&self) -> Result<String> {
-        let made = rcgen::generate_simple_self_signed([NAME.to_owned()])?;
+    /// Gives the main installation its names with TLS; the certificate to trust there.
+    async fn names(&self) -> Result<String> {
+        let made = rcgen::generate_simple_self_signed([NAME, HOOKS].map(str::to_owned))?;
         let certificate = made.cert.pem();
-        let rename = json!([{"op": "replace", "path": "/metadata/name", "value": NAME}]);
         let claim = json!([{"op": "replace", "path": "/spec/namespace", "value": MAIN}]);
-        let overlay = json!({
-            "namespace": MAIN,
-            "resources": [at("kourier/name"), at("kourier/network-policy")],
-            "secretGenerator": [{
-                "name": "hookrun-tls",
-                "type": "kubernetes.io/tls",
-                "literals": [format!("tls.crt={certificate}"), format!("tls.key={}", made.signing_key.serialize_pem())],
-                "options": {"disableNameSuffixHash": true},
-            }],
-            "patches": [
-                {"target": {"kind": "ClusterDomainClaim"}, "patch": claim.to_string()},
-                {"target": {"kind": "DomainMapping|ClusterDomainClaim"}, "patch": rename.to_string()},
-            ],
-        });
-        self.apply("name", overlay).await?;
+        for (part, name) in [("name", NAME), ("hooks", HOOKS)] {
+            let rename = json!([{"op": "replace", "path": "/metadata/name", "value": name}]);
+            let overlay = json!({
+                "namespace": MAIN,
+                "resources": [at(&format!("kourier/{part}")), at("kourier/network-policy")],
+                "secretGenerator": [{
+                    "name": "hookrun-tls",
+                    "type": "kubernetes.io/tls",
+                    "literals": [format!("tls.crt={certificate}"), format!("tls.key={}", made.signing_key.serialize_pem())],
+                    "options": {"disableNameSuffixHash": true},
+                }],
+                "patches": [
+                    {"target": {"kind": "ClusterDomainClaim"}, "patch": claim.to_string()},
+                    {"target": {"kind": "DomainMapping|ClusterDomainClaim"}, "patch": rename.to_string()},
+                ],
+            });
+            self.apply(part, overlay).await?;
+        }
         Ok(certificate)
     }
 }

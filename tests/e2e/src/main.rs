@@ -23,6 +23,8 @@ mod install;
 
 mod gateway;
 
+mod hooks;
+
 mod world;
 
 mod artisan;
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         artisan::cases(),
         runs::cases(),
         events::cases(),
+        hooks::cases(),
         refused::cases(),
         rbac::cases(),
         // What runs alone comes last: it waits for all others, and others behind it would wait with it.

@@ -19,7 +19,7 @@ use system_tests::{
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::{
-    install::{self, Site},
+    install::{self, Site, Sites},
     settings::Settings,
     tools::Tools,
 };
@@ -46,9 +46,11 @@ pub(crate) struct World {
     pub(crate) tools: Tools,
     /// Somebody who may do everything.
     pub(crate) admin: Client,
-    /// The function that most cases use.
+    /// The flow function, which most cases use.
     pub(crate) main: Site,
-    /// The same function with narrow limits, for the cases that run alone.
+    /// The function that outside services call.
+    pub(crate) hooks: Site,
+    /// The flow function with narrow limits, for the cases that run alone.
     pub(crate) storm: Site,
     /// Files of the run.
     pub(crate) folder: PathBuf,
@@ -73,7 +75,8 @@ impl World {
         // What users have on their own machine.
         tokio::task::spawn_blocking(function::build).await??;
         let tools = Tools::provide(&settings, &folder).await?;
-        let (main, storm) = install::install(&settings, &tools, &kubectl, &folder).await?;
+        let Sites { main, hooks, storm } =
+            install::install(&settings, &tools, &kubectl, &folder).await?;
         eprintln!(
             "e2e: installed after {:.0} s",
             began.elapsed().as_secs_f32()
@@ -83,6 +86,7 @@ impl World {
             tools,
             admin,
             main,
+            hooks,
             storm,
             folder,
             kubectl,
