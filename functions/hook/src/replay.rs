@@ -51,7 +51,17 @@ pub fn replay(
         key: &key,
         delivery: &name,
     };
-    let rules = hooks::decide(&checked, &seen, &ids);
+    let mut rules = hooks::decide(&checked, &seen, &ids);
+    for rule in &mut rules {
+        // What a flow becomes depends on the flow store, which only the function knows.
+        if rule.outcome == Outcome::Received && rule.pipeline_run.is_none() {
+            rule.outcome = Outcome::Failed;
+            rule.reason = format!(
+                "a rule that starts a flow cannot be replayed; send the event again: `hookrun deliveries show {origin} \
+                 --payload` gives its body to `hookrun hooks send --body`"
+            );
+        }
+    }
     let received_time = record::rfc3339(now);
     let mut annotations = old.metadata.annotations.clone();
     // What is told of the payload stays as it was.
@@ -198,6 +208,22 @@ mod tests {
         assert_eq!(names("1"), names("1"));
         let (one, two) = (names("1"), names("2"));
         assert!(one.0 != two.0 && one.1 != two.1);
+    }
+
+    #[test]
+    fn a_flow_is_not_replayed_and_says_what_to_do() {
+        let mut hook = hook("true");
+        for rule in &mut hook.spec.rules {
+            rule.pipeline_ref = None;
+            rule.flow = serde_json::from_value(json!({"key": "scan"})).unwrap();
+        }
+        let new = replay(&old(), b"{}", &hook, "1", Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(new.record.outcome, Outcome::Failed);
+        assert!(
+            new.record.reason.contains("show shop-old"),
+            "{}",
+            new.record.reason
+        );
     }
 
     #[test]

@@ -3,16 +3,20 @@
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 
 use futures_util::StreamExt;
-use hook::resource::DELIVERIES;
-use hooks::{Delivery, Outcome};
+use hook::resource::{DELIVERIES, OUTCOME};
+use hooks::Delivery;
 use jiff::Timestamp;
 use kube::{
-    Api,
-    api::{DynamicObject, ListParams, WatchEvent, WatchParams},
+    Api, ResourceExt,
+    api::{DynamicObject, ListParams, ObjectList, WatchEvent, WatchParams},
+    core::PartialObjectMeta,
 };
 use tokio::time::sleep;
 
-use super::list::{HEADER, row};
+use super::{
+    list::{HEADER, row},
+    select::word,
+};
 use crate::{
     cli::{common::Form, deliveries::Tail},
     command::{
@@ -38,53 +42,87 @@ pub(super) async fn run(options: &Tail) -> anyhow::Result<ExitCode> {
         .as_deref()
         .map(|hook| format!("{}={hook}", hooks::run::HOOK));
     let labels = hook.unwrap_or_default();
-    let mut told = HashMap::new();
-    let mut from = api
-        .list(&ListParams::default().labels(&labels).limit(1))
-        .await?
-        .metadata
-        .resource_version;
+    let listed = known(&api, &labels).await?;
+    let mut from = listed.metadata.resource_version;
+    let mut told: Told = listed.items.iter().filter_map(mark).collect();
     if options.output.form == Form::Text {
         output::write(line(&HEADER.map(str::to_owned)).as_bytes())?;
     }
+    let mut trouble = String::new();
     loop {
         match follow(&api, &labels, &mut from, options, &mut told).await? {
-            Ended::Quietly => {}
-            Ended::For(reason) => {
-                say(&format!("cannot see Deliveries, trying again: {reason}"));
+            None => trouble.clear(),
+            Some(reason) => {
+                if trouble != reason {
+                    say(&format!("cannot see Deliveries, trying again: {reason}"));
+                    trouble = reason;
+                }
                 sleep(PAUSE).await;
-                if let Ok(list) = api
-                    .list(&ListParams::default().labels(&labels).limit(1))
-                    .await
+                // What came meanwhile was not watched.
+                if let Some(version) = catch_up(&objects, &api, &labels, options, &mut told).await?
                 {
-                    from = list.metadata.resource_version;
+                    from = Some(version);
                 }
             }
         }
     }
 }
 
-/// How a watch ended.
-enum Ended {
-    /// After its time; the next one goes on where it was.
-    Quietly,
-    /// For this reason.
-    For(String),
+/// The outcome that each Delivery was last told with, by UID.
+type Told = HashMap<String, String>;
+
+/// What is there now, without its content.
+async fn known(
+    api: &Api<DynamicObject>,
+    labels: &str,
+) -> kube::Result<ObjectList<PartialObjectMeta<DynamicObject>>> {
+    let selected = ListParams::default().labels(labels);
+    api.list_metadata(&selected).await
 }
 
-/// Tells what comes until the watch ends.
+/// UID and outcome of a Delivery.
+fn mark(object: &PartialObjectMeta<DynamicObject>) -> Option<(String, String)> {
+    let outcome = object.labels().get(OUTCOME).cloned().unwrap_or_default();
+    Some((object.uid()?, outcome))
+}
+
+/// Tells what has changed since the last time; the version up to which that is so, or nothing if it cannot be seen now.
+async fn catch_up(
+    objects: &Objects,
+    api: &Api<DynamicObject>,
+    labels: &str,
+    options: &Tail,
+    told: &mut Told,
+) -> anyhow::Result<Option<String>> {
+    let Ok(listed) = known(api, labels).await else {
+        return Ok(None);
+    };
+    for object in &listed.items {
+        let is_told = mark(object).is_none_or(|(uid, outcome)| told.get(&uid) == Some(&outcome));
+        if is_told {
+            continue;
+        }
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        if let Ok(Some(delivery)) = objects.find(DELIVERIES, &namespace, &name).await {
+            tell(&delivery, options, told)?;
+        }
+    }
+    Ok(listed.metadata.resource_version)
+}
+
+/// Tells what comes until the watch ends after its time, or gives the reason why it ended before.
 async fn follow(
     api: &Api<DynamicObject>,
     labels: &str,
     from: &mut Option<String>,
     options: &Tail,
-    told: &mut HashMap<String, Outcome>,
-) -> anyhow::Result<Ended> {
+    told: &mut Told,
+) -> anyhow::Result<Option<String>> {
     let watch = WatchParams::default().labels(labels).timeout(240);
     let version = from.clone().unwrap_or_default();
     let events = match api.watch(&watch, &version).await {
         Ok(events) => events,
-        Err(error) => return Ok(Ended::For(chain(error))),
+        Err(error) => return Ok(Some(chain(error))),
     };
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
@@ -98,11 +136,11 @@ async fn follow(
                 told.remove(&object.metadata.uid.unwrap_or_default());
             }
             Ok(WatchEvent::Bookmark(bookmark)) => *from = Some(bookmark.metadata.resource_version),
-            Ok(WatchEvent::Error(status)) => return Ok(Ended::For(status.message)),
-            Err(error) => return Ok(Ended::For(chain(error))),
+            Ok(WatchEvent::Error(status)) => return Ok(Some(status.message)),
+            Err(error) => return Ok(Some(chain(error))),
         }
     }
-    Ok(Ended::Quietly)
+    Ok(None)
 }
 
 fn chain(error: kube::Error) -> String {
@@ -110,15 +148,11 @@ fn chain(error: kube::Error) -> String {
 }
 
 /// Tells a Delivery, unless it was told with this outcome before.
-fn tell(
-    delivery: &Delivery,
-    options: &Tail,
-    told: &mut HashMap<String, Outcome>,
-) -> anyhow::Result<()> {
-    let outcome = delivery.record.outcome;
-    let known = told.insert(delivery.metadata.uid.clone(), outcome);
+fn tell(delivery: &Delivery, options: &Tail, told: &mut Told) -> anyhow::Result<()> {
+    let outcome = word(delivery.record.outcome);
+    let known = told.insert(delivery.metadata.uid.clone(), outcome.to_owned());
     let now = Timestamp::now();
-    if known == Some(outcome) || !options.selection.means(delivery, now) {
+    if known.as_deref() == Some(outcome) || !options.selection.means(delivery, now) {
         return Ok(());
     }
     let text = match options.output.form {
