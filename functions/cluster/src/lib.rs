@@ -14,6 +14,7 @@ mod fault;
 mod objects;
 mod planned;
 mod policy;
+mod run_options;
 mod start;
 mod stored;
 
@@ -23,4 +24,5 @@ pub use fault::{Fault, Kind};
 pub use objects::{Listing, Page, Part, Resource, SECRETS};
 pub use planned::Planned;
 pub use policy::{Denied, Namespaces, Policy, PolicyOptions};
+pub use run_options::RunOptions;
 pub use start::Outcome;

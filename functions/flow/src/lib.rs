@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub use error::{Error, Route};
 pub use handler::{api_router, router};
 pub use openapi::document as openapi;
-pub use options::{Options, RunOptions};
+pub use options::Options;
 pub use service::{Cause, Service, Started, Target};
 
 /// Response header that names the run, as `<namespace>/<name>`.

@@ -5,7 +5,7 @@
 //! started once by its name ([`cluster::Cluster::start`]), and the outcome is written only over the edition that was read.
 
 use bytes::Bytes;
-use cluster::{Cluster, Fault, Kind, Part, Planned};
+use cluster::{Cluster, Fault, Kind, Part, Planned, SECRETS};
 use flows::tekton::{Metadata, Secret};
 use futures_util::future::join_all;
 use hooks::{
@@ -182,13 +182,16 @@ async fn start(
     let Some(run) = &rule.pipeline_run else {
         return Came::failed("the record does not say what to start");
     };
-    let copies = match &rule.payload {
-        None => Vec::new(),
-        Some(target) => match copy(means, delivery, rule, target, bytes).await {
-            Ok(copy) => vec![copy],
-            Err(came) => return came,
-        },
+    let mut copies = match kept_copies(cluster, delivery, rule, run).await {
+        Ok(copies) => copies,
+        Err(came) => return came,
     };
+    if let Some(target) = &rule.payload {
+        match copy(means, delivery, rule, target, bytes).await {
+            Ok(copy) => copies.push(copy),
+            Err(came) => return came,
+        }
+    }
     let started = match Planned::stored(run.clone(), copies) {
         Ok(planned) => cluster.start(planned).await,
         Err(fault) => Err(fault),
@@ -241,22 +244,56 @@ async fn copy(
         (None, None, Some(Err(error))) => return Err(Came::waits(error.to_string())),
         (None, None, None) => return Err(Came::failed("the payload is nowhere")),
     };
+    secret(delivery, rule, secret_name, data)
+}
+
+/// A Secret that a run owns.
+fn secret(
+    delivery: &Delivery,
+    rule: &RuleRecord,
+    name: &str,
+    data: BTreeMap<String, String>,
+) -> Result<Secret, Came> {
     let namespace = delivery.metadata.namespace.parse();
     let namespace = namespace.map_err(|_| Came::failed("the namespace is no legal name"))?;
     let mut labels = BTreeMap::from([(MANAGED_BY.to_owned(), flows::label::HOOKRUN.to_owned())]);
-    labels.extend(
-        rule.run
-            .clone()
-            .map(|run| (flows::label::RUN.to_owned(), run)),
-    );
+    let run = rule.run.clone();
+    labels.extend(run.map(|run| (flows::label::RUN.to_owned(), run)));
     let metadata = Metadata {
-        name: secret_name.clone(),
+        name: name.to_owned(),
         namespace,
         labels,
         annotations: BTreeMap::new(),
         owner_references: Vec::new(),
     };
     Ok(Secret::new(metadata, data).sealed())
+}
+
+/// Names of the Secrets that hold what a run is to own.
+pub(crate) fn copies_of(run: &Value) -> impl Iterator<Item = &str> {
+    let names = run["metadata"]["annotations"][resource::COPIES].as_str();
+    names.into_iter().flat_map(|names| names.split(','))
+}
+
+/// What a run of a flow owns, from where its Delivery keeps it.
+async fn kept_copies(
+    cluster: &Cluster,
+    delivery: &Delivery,
+    rule: &RuleRecord,
+    run: &Value,
+) -> Result<Vec<Secret>, Came> {
+    let mut copies = Vec::new();
+    for kept in copies_of(run) {
+        let namespace = &delivery.metadata.namespace;
+        let found: Result<Option<payload::Data>, Fault> =
+            cluster.find(SECRETS, namespace, kept).await;
+        let found = found.map_err(|fault| Came::of(&fault))?;
+        let lost = || Came::failed(format!("Secret {kept:?}, which the run needs, is lost"));
+        let data = found.ok_or_else(lost)?.data;
+        let name = kept.rsplit_once('-').map_or(kept, |(name, _digits)| name);
+        copies.push(secret(delivery, rule, name, data)?);
+    }
+    Ok(copies)
 }
 
 /// Writes down what became of a Delivery, over the edition that was read; what is on record afterwards.

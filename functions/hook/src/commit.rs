@@ -23,16 +23,17 @@
 use std::{sync::PoisonError, time::Duration};
 
 use cluster::{Cluster, Fault, Kind, Part};
+use futures_util::future::try_join_all;
 use hooks::{Delivery, Ids, Outcome, Seen, delivery::RuleRecord};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    carry::{Means, Written, carry_out},
+    carry::{Means, Written, carry_out, copies_of},
     error::Error,
     known::Known,
-    payload::{self, Packed},
+    payload::{self, Kept},
     record::{self, Arrival},
     registry::Slot,
     resource::{self, DELIVERIES},
@@ -72,7 +73,11 @@ impl Service {
         let store = self.payloads.as_deref();
         let (bytes, media_type) = (&arrival.bytes, &arrival.content_type);
         let packed = payload::pack(store, namespace, &name, bytes, media_type).await?;
-        let rules = decided(known, arrival, &name);
+        let mut rules = decided(known, arrival, &name);
+        let mut kept = self
+            .resolve(slot, known, arrival, &name, &packed, &mut rules)
+            .await;
+        kept.extend(packed.secret.clone());
         let waits = self.over_quota(slot, known, &rules);
         let fresh = arrival.delivery(name, known, packed.stored.clone(), rules, waits.clone());
         let fresh = flagged(slot, fresh);
@@ -84,7 +89,7 @@ impl Service {
                 Ok(Written { metadata }) => {
                     let delivery = Delivery { metadata, ..fresh };
                     let delivery = self
-                        .begin(cluster, delivery, &packed, arrival, waits.is_some())
+                        .begin(cluster, delivery, &kept, arrival, waits.is_some())
                         .await?;
                     return Ok(taken(delivery, false));
                 }
@@ -108,7 +113,7 @@ impl Service {
             if request(&existing) == Some(&arrival.request) {
                 // Ours: the API server's answer was lost.
                 let delivery = self
-                    .begin(cluster, existing, &packed, arrival, waits.is_some())
+                    .begin(cluster, existing, &kept, arrival, waits.is_some())
                     .await?;
                 return Ok(taken(delivery, false));
             }
@@ -117,7 +122,7 @@ impl Service {
                     self.count(cluster, slot, &existing).await;
                     return Ok(taken(existing, true));
                 }
-                Outcome::Received if whole(cluster, &existing, &packed).await? => {
+                Outcome::Received if whole(cluster, &existing, &kept).await? => {
                     if self.is_young(&existing, arrival.received) {
                         return Ok(taken(existing, true));
                     }
@@ -141,7 +146,7 @@ impl Service {
                         Ok(Written { metadata }) => {
                             let delivery = Delivery { metadata, ..anew };
                             let delivery = self
-                                .begin(cluster, delivery, &packed, arrival, waits.is_some())
+                                .begin(cluster, delivery, &kept, arrival, waits.is_some())
                                 .await?;
                             return Ok(taken(delivery, true));
                         }
@@ -162,15 +167,11 @@ impl Service {
         &self,
         cluster: &Cluster,
         delivery: Delivery,
-        packed: &Packed,
+        kept: &[Kept],
         arrival: &Arrival,
         waits: bool,
     ) -> Result<Delivery, Error> {
-        if let Some(secret) = &packed.secret {
-            payload::keep(cluster, &delivery, secret)
-                .await
-                .map_err(Error::Cluster)?;
-        }
+        keep_all(cluster, &delivery, kept).await?;
         if waits || delivery.record.outcome != Outcome::Received {
             return Ok(delivery);
         }
@@ -300,28 +301,52 @@ fn flagged(slot: &Slot, mut delivery: Delivery) -> Delivery {
     delivery
 }
 
-/// Whether a Delivery has its payload; created again from ours where that is the same.
-async fn whole(cluster: &Cluster, existing: &Delivery, packed: &Packed) -> Result<bool, Error> {
-    let stored = &existing.record.payload;
-    let Some(name) = &stored.secret_name else {
-        return Ok(true);
-    };
-    if let Some(secret) = packed
-        .secret
-        .as_ref()
-        .filter(|_| stored.digest == packed.stored.digest)
-    {
-        payload::keep(cluster, existing, secret)
+/// Creates what a Delivery owns, side by side.
+async fn keep_all<'a>(
+    cluster: &Cluster,
+    delivery: &Delivery,
+    kept: impl IntoIterator<Item = &'a Kept>,
+) -> Result<(), Error> {
+    let kept = kept.into_iter();
+    try_join_all(kept.map(|kept| payload::keep(cluster, delivery, kept)))
+        .await
+        .map(drop)
+        .map_err(Error::Cluster)
+}
+
+/// Whether a Delivery has all that it owns; created again from ours where that is the same.
+async fn whole(cluster: &Cluster, existing: &Delivery, kept: &[Kept]) -> Result<bool, Error> {
+    let names = owned(existing);
+    let (ours, others): (Vec<_>, Vec<_>) = names
+        .into_iter()
+        .map(|name| kept.iter().find(|kept| kept.name == name).ok_or(name))
+        .partition(Result::is_ok);
+    keep_all(cluster, existing, ours.into_iter().filter_map(Result::ok)).await?;
+    for name in others.into_iter().filter_map(Result::err) {
+        let namespace = &existing.metadata.namespace;
+        let found: Option<serde::de::IgnoredAny> = cluster
+            .find(cluster::SECRETS, namespace, name)
             .await
             .map_err(Error::Cluster)?;
-        return Ok(true);
+        if found.is_none() {
+            return Ok(false);
+        }
     }
-    let namespace = &existing.metadata.namespace;
-    let found: Option<serde::de::IgnoredAny> = cluster
-        .find(cluster::SECRETS, namespace, name)
-        .await
-        .map_err(Error::Cluster)?;
-    Ok(found.is_some())
+    Ok(true)
+}
+
+/// Names of the Secrets that a Delivery owns.
+fn owned(delivery: &Delivery) -> Vec<&str> {
+    let runs = delivery
+        .record
+        .rules
+        .iter()
+        .filter_map(|rule| rule.pipeline_run.as_ref());
+    let payload = delivery.record.payload.secret_name.as_deref();
+    payload
+        .into_iter()
+        .chain(runs.flat_map(copies_of))
+        .collect()
 }
 
 /// The Delivery of an event that is evaluated again: today's decision, except where a run was started already.

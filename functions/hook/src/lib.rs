@@ -13,7 +13,9 @@ mod answer;
 mod carry;
 mod commit;
 mod error;
+mod flow;
 mod handler;
+mod keys;
 mod known;
 mod notes;
 mod options;
@@ -30,9 +32,10 @@ mod sweep;
 
 use std::sync::Arc;
 
-use cluster::{Patience, Policy};
-use runtime::{Limits, metrics::Metrics};
-use store::PayloadStore;
+use cluster::{Patience, Policy, RunOptions};
+use jiff::Timestamp;
+use runtime::{Limits, auth::KeySource, metrics::Metrics};
+use store::{FlowStore, PayloadStore};
 
 pub use error::{ENCODED, KINDS, NOT_STORED, PAYLOAD, SHARE};
 pub use handler::router;
@@ -51,6 +54,14 @@ pub struct Surroundings {
     pub policy: Policy,
     /// Where payloads go that the cluster does not hold; `None` refuses them.
     pub payloads: Option<Arc<PayloadStore>>,
+    /// Where flows are looked up by key, and how their runs are made; `None` where no event comes in.
+    pub flows: Option<(Arc<dyn FlowStore>, RunOptions)>,
+    /// Where the keys are published that tokens of the cluster are signed with: the API server.
+    pub cluster_keys: Arc<dyn KeySource>,
+    /// Where other keys are published: it is asked for URLs that this package knows, and for no others.
+    pub web_keys: Arc<dyn KeySource>,
+    /// Tells the time.
+    pub clock: fn() -> Timestamp,
     /// What a peer may cost.
     pub limits: Limits,
     /// Where events are counted.
@@ -67,6 +78,10 @@ pub fn service(options: &HookOptions, surroundings: Surroundings) -> Result<Serv
         patience,
         policy,
         payloads,
+        flows,
+        cluster_keys,
+        web_keys,
+        clock,
         limits,
         metrics,
     } = surroundings;
@@ -74,6 +89,9 @@ pub fn service(options: &HookOptions, surroundings: Surroundings) -> Result<Serv
     Ok(Service {
         registry: registry::Registry::new(client.clone(), patience, limits.requests),
         rights: rights::Rights::default(),
+        flows: flows.map(|(store, options)| flow::Flows::new(store, &options)),
+        keys: keys::Keys::new(cluster_keys, web_keys),
+        clock,
         body_bytes: options
             .hook_body_bytes
             .min(limits.memory_bytes / runtime::body::COPIES),

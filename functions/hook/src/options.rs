@@ -16,6 +16,14 @@ pub struct Options {
     #[command(flatten)]
     pub policy: cluster::PolicyOptions,
 
+    /// How runs of flows are made; they act as the Hook's ServiceAccount.
+    #[command(flatten)]
+    pub run: cluster::RunOptions,
+
+    /// Where flows are looked up by key.
+    #[command(flatten)]
+    pub flow_store: store::FlowStoreOptions,
+
     /// Where large payloads go.
     #[command(flatten)]
     pub payload_store: store::PayloadStoreOptions,

@@ -28,12 +28,24 @@ pub(crate) const INLINE: usize = 256 << 10;
 /// Most bytes that are kept in the cluster; a Secret of the run has to hold them, too.
 pub(crate) const IN_CLUSTER: usize = flows::flow::DATA_MAX;
 
+/// Digits of a digest that are part of a name.
+pub(crate) const DIGITS: usize = 10;
+
 /// A payload, and what of it is not in its Delivery.
 pub(crate) struct Packed {
     /// What the Delivery says of it.
     pub(crate) stored: StoredPayload,
-    /// What the Secret of that name holds.
-    pub(crate) secret: Option<Vec<u8>>,
+    /// The Secret that holds it, where one does.
+    pub(crate) secret: Option<Kept>,
+}
+
+/// A Secret that a Delivery owns. Its content is part of its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// Its name.
+    pub(crate) name: String,
+    /// What it holds, in base64.
+    pub(crate) data: BTreeMap<String, String>,
 }
 
 /// Why a payload cannot be kept or had back.
@@ -92,30 +104,30 @@ pub(crate) async fn pack(
             secret: None,
         });
     }
-    // Its content is part of the name: an event that is evaluated again may come with other bytes.
-    let start = stored
-        .digest
-        .get("sha256:".len()..)
-        .and_then(|digest| digest.get(..10));
-    stored.secret_name = Some(format!("{delivery}-{}", start.unwrap_or(PAYLOAD)));
+    let name = name_with(delivery, &stored.digest);
+    stored.secret_name = Some(name.clone());
+    let data = BTreeMap::from([(PAYLOAD.to_owned(), BASE64_STANDARD.encode(compressed))]);
     Ok(Packed {
         stored,
-        secret: Some(compressed),
+        secret: Some(Kept { name, data }),
     })
 }
 
-/// Creates the Secret of a Delivery, or finds it created by another request of the same event.
+/// A name with the beginning of a digest: an event that is evaluated again may come with other bytes.
+pub(crate) fn name_with(base: &str, digest: &str) -> String {
+    let digits = digest.strip_prefix("sha256:").unwrap_or(digest);
+    format!("{base}-{}", digits.get(..DIGITS).unwrap_or(digits))
+}
+
+/// Creates a Secret of a Delivery, or finds it created by another request of the same event.
 ///
 /// # Errors
 /// A [`Fault`]; nobody may be told then that the event is stored.
 pub(crate) async fn keep(
     cluster: &Cluster,
     delivery: &Delivery,
-    compressed: &[u8],
+    Kept { name, data }: &Kept,
 ) -> Result<(), Fault> {
-    let Some(name) = &delivery.record.payload.secret_name else {
-        return Ok(());
-    };
     let metadata = &delivery.metadata;
     let secret = json!({
         "apiVersion": "v1",
@@ -131,7 +143,7 @@ pub(crate) async fn keep(
         },
         "immutable": true,
         "type": "Opaque",
-        "data": {PAYLOAD: BASE64_STANDARD.encode(compressed)},
+        "data": data,
     });
     let created: Result<serde::de::IgnoredAny, Fault> = cluster
         .create(SECRETS, Some(&metadata.namespace), &secret)
@@ -188,10 +200,12 @@ pub(crate) async fn unpack(cluster: &Cluster, delivery: &Delivery) -> Result<Byt
     Ok(bytes)
 }
 
+/// What is read of a Secret.
 #[derive(Deserialize)]
-struct Data {
+pub(crate) struct Data {
+    /// What it holds, in base64.
     #[serde(default)]
-    data: BTreeMap<String, String>,
+    pub(crate) data: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]

@@ -60,6 +60,10 @@ pub const REQUEST: &str = "hookrun.dev/request";
 /// wait for its age.
 pub const REPLAY_OF: &str = "hookrun.dev/replay-of";
 
+/// Annotation of a run: Secrets of its Delivery, separated by commas, that hold what it is to own; each is called as the
+/// copy is, with a `-` and ten digits of a digest behind it.
+pub const COPIES: &str = "hookrun.dev/copies";
+
 /// Entry of the Secret that holds a payload.
 pub const PAYLOAD: &str = "payload";
 

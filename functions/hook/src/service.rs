@@ -19,6 +19,8 @@ use uuid::Uuid;
 use crate::{
     commit::Taken,
     error::Error,
+    flow::Flows,
+    keys::{Distrust, Keys},
     known::{Known, Place, Verifier},
     record::{self, Arrival},
     registry::{Registry, Slot},
@@ -37,6 +39,9 @@ pub struct Service {
     pub(crate) payloads: Option<Arc<PayloadStore>>,
     pub(crate) registry: Registry,
     pub(crate) rights: Rights,
+    pub(crate) flows: Option<Flows>,
+    pub(crate) keys: Keys,
+    pub(crate) clock: fn() -> Timestamp,
     pub(crate) metrics: Arc<Metrics>,
     /// Most bytes of a body.
     pub(crate) body_bytes: usize,
@@ -165,7 +170,7 @@ impl Service {
         if let Some(reply) = providers::handshake(provider, request, None) {
             return Ok(self.shook(provider.name, reply));
         }
-        let now = Timestamp::now();
+        let now = (self.clock)();
         let secret = self.prove(found, request, now).await?;
         let (content, problem) = match providers::content(provider, request) {
             Ok(content) => (content, None),
@@ -226,7 +231,19 @@ impl Service {
         let refusal = match providers::verify(provider, settings, secrets, request, now.as_second())
         {
             Ok(Proven::Secret(at)) => return Ok(Some(at)),
-            Ok(Proven::Token(_)) => return Err(Error::Unknown),
+            Ok(Proven::Token(claim)) => match self.keys.check(&claim, now).await {
+                Ok(()) => return Ok(None),
+                Err(Distrust::Refused(refusal)) => refusal,
+                Err(Distrust::Keys {
+                    reason,
+                    retry_after,
+                }) => {
+                    return Err(Error::Keys {
+                        reason,
+                        retry_after,
+                    });
+                }
+            },
             Err(refusal) => refusal,
         };
         self.refuse(found, refusal.kind(), &refusal.to_string(), now);

@@ -32,6 +32,9 @@ const PAGE: usize = 500;
 /// Hooks on one page, which shows them whole.
 const HOOKS_PAGE: usize = 20;
 
+/// Hooks that are looked at by every sweep; of more, each in its minute of the hour.
+const ALWAYS: usize = 200;
+
 /// What is done at the same time.
 const AT_ONCE: usize = 8;
 
@@ -130,7 +133,8 @@ impl Sweep<'_> {
             };
             let Page { items, next } = self.cluster().list::<Value>(HOOKS, &listing).await?;
             for group in items.chunks(AT_ONCE) {
-                let looked = join_all(group.iter().map(|hook| self.hook(hook))).await;
+                let always = self.swept.hooks < ALWAYS;
+                let looked = join_all(group.iter().map(|hook| self.hook(hook, always))).await;
                 for (result, object) in looked.into_iter().zip(group) {
                     self.swept.hooks += 1;
                     self.remember(object);
@@ -159,7 +163,7 @@ impl Sweep<'_> {
     }
 
     /// Brings the status of one Hook up to date, where it may be out of date.
-    async fn hook(&self, object: &Value) -> Result<(), Fault> {
+    async fn hook(&self, object: &Value, always: bool) -> Result<(), Fault> {
         let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
         let Ok(namespace) = text("namespace").parse() else {
             return Ok(());
@@ -168,7 +172,7 @@ impl Sweep<'_> {
             namespace,
             name: text("name").to_owned(),
         };
-        if !is_due(object, &place, self.now) {
+        if !always && !is_due(object, &place, self.now) {
             return Ok(());
         }
         let cluster = self.cluster();

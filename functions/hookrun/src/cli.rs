@@ -170,7 +170,7 @@ pub(crate) struct Convert {
     pub(crate) payload: Option<PathBuf>,
 
     #[command(flatten)]
-    pub(crate) settings: flow::RunOptions,
+    pub(crate) settings: cluster::RunOptions,
 }
 
 /// `hookrun run`

@@ -22,7 +22,7 @@ mod provider;
 mod token;
 
 pub use basic::Basic;
-pub use token::{KeySource, Tokens};
+pub use token::{Error as TokenError, KeySet, KeySource, Tokens};
 
 /// Who may call, as configured.
 #[derive(Clone, clap::Args)]

@@ -131,6 +131,39 @@ async fn what_no_object_holds_needs_a_store() {
     assert_eq!(world.deliveries().await.len(), 0);
 }
 
+#[tokio::test]
+async fn a_hook_starts_nothing_that_its_account_may_not() {
+    let world = Settings::default().start();
+    world.hook("shop", json!([build()])).await;
+    world.fail(Some(Fault::Denied));
+    let (status, told) = world.push("shop", "1").await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    assert_eq!(told["outcome"], "Failed");
+    let reason = told["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("\"hookrun\"") && reason.contains("Role"),
+        "{reason}"
+    );
+    assert_eq!(world.runs().await.len(), 0);
+    let swept = world.service.sweep(&sweeping(), Timestamp::now()).await;
+    assert_eq!(swept.unwrap().failed, None);
+    let ready = &world.read_hook("shop").await["status"]["conditions"][0];
+    assert_eq!(
+        (&ready["status"], &ready["reason"]),
+        (&json!("False"), &json!("Cluster"))
+    );
+    assert!(
+        ready["message"].as_str().unwrap().contains("Role"),
+        "{ready}"
+    );
+    // With the right, the same event starts its run.
+    world.fail(None);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let (_, told) = world.push("shop", "1").await;
+    assert_eq!(told["outcome"], "Created", "{told}");
+    assert_eq!(world.runs().await.len(), 1);
+}
+
 /// A push with so many bytes of text that cannot be compressed much.
 fn noise(bytes: usize) -> String {
     let mut state = 1_u64;

@@ -9,6 +9,7 @@
 
 mod events;
 mod faults;
+mod flows;
 mod limits;
 mod support;
 mod sweep;

@@ -9,15 +9,18 @@ use std::{
     time::Duration,
 };
 
-use cluster::{Patience, PolicyOptions};
+use clap::Parser as _;
+use cluster::{Patience, PolicyOptions, RunOptions};
 use embedded::Api;
 use hook::{HookOptions, Service, Surroundings, Takeover};
 use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use kube::client::Body as KubeBody;
 use providers::sign::{Outgoing, sign};
-use runtime::{Body, Limits, Shell, metrics::Metrics};
+use runtime::{Body, Limits, Shell, auth::KeySource, metrics::Metrics, router::BoxFuture};
 use serde_json::{Value, json};
+use store::FlowStore;
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
@@ -50,6 +53,8 @@ pub(crate) enum Fault {
     DeadFrom(usize),
     /// Nothing is answered from this number on.
     MuteFrom(usize),
+    /// Nobody may do anything, whoever asks about whom.
+    Denied,
 }
 
 /// A function, its API, and the line between them.
@@ -67,6 +72,58 @@ pub(crate) struct Settings {
     pub(crate) takeover: Duration,
     pub(crate) deadline: Duration,
     pub(crate) limits: Limits,
+    pub(crate) keys: Published,
+    pub(crate) clock: fn() -> Timestamp,
+}
+
+/// A store with one flow, which has a secret, and takes the payload.
+struct Flow;
+
+#[derive(clap::Parser)]
+struct Runs {
+    #[command(flatten)]
+    run: RunOptions,
+}
+
+/// The key of that flow.
+pub(crate) const FLOW: &str = "ART_FLOW_scan";
+
+impl FlowStore for Flow {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bytes::Bytes, store::Error>> {
+        let found = (key == FLOW).then(|| flow().to_string().into());
+        Box::pin(async move {
+            found.ok_or_else(|| store::Error::Settings {
+                place: store::Place::Objects,
+                reason: "of the test".to_owned(),
+            })
+        })
+    }
+}
+
+/// A flow of one step.
+pub(crate) fn flow() -> Value {
+    json!({
+        "name": "scan",
+        "steps": [{
+            "name": "s", "runtime": "example.org/i:1", "package": "p", "function": "f",
+            "input": {"secret": [{"name": "TOKEN", "value": "not to be seen"}]},
+        }],
+    })
+}
+
+/// Keys that somebody publishes, and how often they were asked for.
+#[derive(Clone, Default)]
+pub(crate) struct Published {
+    pub(crate) keys: Option<Value>,
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl KeySource for Published {
+    fn fetch<'a>(&'a self, place: &'a str) -> BoxFuture<'a, Result<bytes::Bytes, String>> {
+        self.asked.lock().unwrap().push(place.to_owned());
+        let keys = self.keys.as_ref().map(|keys| keys.to_string().into());
+        Box::pin(async move { keys.ok_or_else(|| "nobody is there".to_owned()) })
+    }
 }
 
 impl Default for Settings {
@@ -76,6 +133,8 @@ impl Default for Settings {
             takeover: Duration::from_secs(60),
             deadline: Duration::from_secs(20),
             limits: Limits::default(),
+            keys: Published::default(),
+            clock: Timestamp::now,
         }
     }
 }
@@ -110,6 +169,10 @@ impl Settings {
             },
             policy: policy.policy(NAMESPACE),
             payloads: None,
+            flows: Some((Arc::new(Flow), Runs::parse_from(["test"]).run)),
+            cluster_keys: Arc::new(self.keys.clone()),
+            web_keys: Arc::new(self.keys),
+            clock: self.clock,
             limits: self.limits.clone(),
             metrics: Arc::clone(&metrics),
         };
@@ -130,7 +193,7 @@ fn client(api: Api, line: Arc<Line>) -> kube::Client {
     let service = tower::service_fn(move |request: Request<KubeBody>| {
         let number = line.count.fetch_add(1, Ordering::SeqCst);
         let told = format!("{} {}", request.method(), request.uri().path());
-        line.seen.lock().unwrap().push(told);
+        line.seen.lock().unwrap().push(told.clone());
         let fault = *line.fault.lock().unwrap();
         let api = api.clone();
         async move {
@@ -144,6 +207,10 @@ fn client(api: Api, line: Arc<Line>) -> kube::Client {
             let Ok(answer): Result<_, Infallible> = api.oneshot(request).await;
             match fault {
                 Some(Fault::After(at)) if number == at => cut(),
+                Some(Fault::Denied) if told.contains("accessreviews") => {
+                    let review = r#"{"status": {"allowed": false}}"#;
+                    Ok(answer.map(|_| http_body_util::Full::from(review).boxed()))
+                }
                 _ => Ok(answer),
             }
         }
@@ -197,7 +264,7 @@ impl World {
             .unwrap();
         let Ok(answer): Result<_, Infallible> = self.api.clone().oneshot(request).await;
         let (parts, body) = answer.into_parts();
-        let bytes = http_body_util::BodyExt::collect(body).await.unwrap();
+        let bytes = body.collect().await.unwrap();
         let json = serde_json::from_slice(&bytes.to_bytes()).unwrap_or_default();
         (parts.status, json)
     }
@@ -301,7 +368,7 @@ impl World {
         request.headers_mut().clone_from(headers);
         let answer = self.shell.answer(request).await;
         let (parts, body) = answer.into_parts();
-        let bytes = http_body_util::BodyExt::collect(body).await.unwrap();
+        let bytes = body.collect().await.unwrap();
         let json = serde_json::from_slice(&bytes.to_bytes()).unwrap_or_default();
         (parts.status, json)
     }

@@ -1,10 +1,12 @@
 //! Who is let in, and what the others learn.
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
 use http::{HeaderMap, Method, Request, StatusCode};
+use jiff::Timestamp;
 use runtime::Body;
 use serde_json::{Value, json};
 
-use crate::support::{NAMESPACE, PUSH, SECRET, Settings, World, build, headers};
+use crate::support::{NAMESPACE, PUSH, Published, SECRET, Settings, World, build, headers};
 
 async fn told(world: &World, path: &str, headers: &HeaderMap, body: &str) -> (StatusCode, String) {
     let mut request = Request::post(path)
@@ -201,4 +203,89 @@ async fn other_methods_are_405() {
         let answer = world.shell.answer(request).await;
         assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
     }
+}
+
+/// A vector of the providers' tests.
+fn vector(id: &str) -> Value {
+    let all = include_str!("../../../../shared/providers/tests/vectors.json");
+    let all: Vec<Value> = serde_json::from_str(all).unwrap();
+    all.into_iter().find(|vector| vector["id"] == id).unwrap()
+}
+
+/// The keys that the tokens of the vectors are signed with.
+const KEYS: &str = r#"{"keys": [{"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "test-kid-1", "n": "qgYpCyWwjfSkRlUKHP9Y7iu-9wJK_iCaqxjuPONK91xXAwZXTgSlWlJnE3oM3kXkLk2BoIS2CHv52ZnXGesNXE7ru1rYa_8ymr6IdX6YhwrpLp1A4tuQeUeNvjkCddCk28tdARKbsojb02zcltApgO2ZJNS84Y3-Ghx2jRuxC0n1RE3PokkMj2LVQ8He9rTza_AJLbg0QmRjy6QTcAeRr2q5RnmHa3Y9rFpr_8SA5N_DPuPDhLTi2xCq8fu9EikEzk33SMDe_uL5meQU1CAiAFoj35ZT0FioeQPFf162iPcGDltJahg7jS_P4wujG15wftRys6Dki0XSz0sEpzp_SQ", "e": "AQAB"}]}"#;
+
+/// The spec of a Hook that takes the tokens of a vector.
+fn images(vector: &Value) -> Value {
+    json!({
+        "provider": "gar-pubsub", "verification": vector["settings"],
+        "rules": [{"name": "scan", "pipelineRef": {"name": "scan"}}],
+    })
+}
+
+/// What a hook that takes tokens of Pub/Sub answers to a vector.
+async fn pub_sub(world: &World, vector: &Value) -> StatusCode {
+    let mut headers = HeaderMap::new();
+    let token = vector["headers"]["Authorization"].as_str().unwrap();
+    headers.insert("authorization", token.parse().unwrap());
+    headers.insert("content-type", "application/json".parse().unwrap());
+    let body = vector["body"].as_str().unwrap();
+    let (status, _) = world.send("images", &headers, body).await;
+    status
+}
+
+#[tokio::test]
+async fn a_token_is_let_in_for_its_account_alone() {
+    let good = vector("gar-pubsub");
+    let keys = Published {
+        keys: Some(serde_json::from_str(KEYS).unwrap()),
+        ..Published::default()
+    };
+    let world = Settings {
+        keys: keys.clone(),
+        clock: || Timestamp::from_second(1_700_000_060).unwrap(),
+        ..Settings::default()
+    }
+    .start();
+    world.hook_of("images", images(&good)).await;
+    assert_eq!(pub_sub(&world, &good).await, StatusCode::ACCEPTED);
+    let other = vector("gar-pubsub-other-account");
+    assert_eq!(pub_sub(&world, &other).await, StatusCode::UNAUTHORIZED);
+    // A key that nobody knows is no reason to ask again and again, and nobody learns that it was asked for.
+    let mut unknown = good.clone();
+    let token = good["headers"]["Authorization"].as_str().unwrap();
+    let (head, rest) = token
+        .strip_prefix("Bearer ")
+        .unwrap()
+        .split_once('.')
+        .unwrap();
+    let head = URL_SAFE_NO_PAD.decode(head).unwrap();
+    let head = String::from_utf8(head)
+        .unwrap()
+        .replace("test-kid-1", "test-kid-2");
+    let token = format!("Bearer {}.{rest}", URL_SAFE_NO_PAD.encode(head));
+    unknown["headers"]["Authorization"] = token.into();
+    for _ in 0..5 {
+        assert_eq!(pub_sub(&world, &unknown).await, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(
+        *keys.asked.lock().unwrap(),
+        ["https://www.googleapis.com/oauth2/v3/certs"]
+    );
+    assert_eq!(world.deliveries().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_waits_for_keys_that_cannot_be_had() {
+    let good = vector("gar-pubsub");
+    let world = Settings {
+        clock: || Timestamp::from_second(1_700_000_060).unwrap(),
+        ..Settings::default()
+    }
+    .start();
+    world.hook_of("images", images(&good)).await;
+    assert_eq!(
+        pub_sub(&world, &good).await,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
 }

@@ -116,6 +116,15 @@ fn hooks(
         patience: flow.patience,
         policy: flow.policy.policy(client.default_namespace()),
         payloads: flow.payload_store.open(&credentials)?.map(Arc::new),
+        flows: Some((
+            flow
+                .flow_store
+                .open(&credentials, store::connected(client.clone())),
+            flow.run.clone(),
+        )),
+        cluster_keys: Arc::new(serve::ApiServer(client.clone())),
+        web_keys: Arc::new(serve::Web),
+        clock: jiff::Timestamp::now,
         limits: flow.server.limits.clone(),
         metrics: Arc::clone(metrics),
         client,

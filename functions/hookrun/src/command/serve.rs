@@ -45,6 +45,15 @@ pub(crate) async fn hook(options: hook::Options) -> anyhow::Result<ExitCode> {
         patience: options.patience,
         policy: options.policy.policy(client.default_namespace()),
         payloads: options.payload_store.open(&credentials)?.map(Arc::new),
+        flows: Some((
+            options
+                .flow_store
+                .open(&credentials, store::connected(client.clone())),
+            options.run.clone(),
+        )),
+        cluster_keys: Arc::new(ApiServer(client.clone())),
+        web_keys: Arc::new(Web),
+        clock: jiff::Timestamp::now,
         limits: server.limits.clone(),
         metrics: Arc::clone(&metrics),
         client,
@@ -135,8 +144,41 @@ async fn push(options: &runtime::Options, service: &str, metrics: &Metrics) {
     }
 }
 
+/// How long keys may take.
+const KEYS_TIME: Duration = Duration::from_secs(5);
+
+/// How large a set of keys may be: Google's has two kilobytes.
+const KEYS_BYTES: usize = 256 << 10;
+
+/// Others publish the keys of their tokens on the web. The client is made anew each time, which is rare.
+pub(crate) struct Web;
+
+impl Web {
+    async fn get(url: &str) -> Result<bytes::Bytes, reqwest::Error> {
+        let redirects = reqwest::redirect::Policy::none();
+        let client = reqwest::Client::builder().redirect(redirects).timeout(KEYS_TIME);
+        let request = client.build()?.get(url).send();
+        let mut answer = request.await?.error_for_status()?;
+        let mut bytes = bytes::BytesMut::new();
+        while let Some(chunk) = answer.chunk().await? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > KEYS_BYTES {
+                // The reader refuses what is too long.
+                break;
+            }
+        }
+        Ok(bytes.freeze())
+    }
+}
+
+impl KeySource for Web {
+    fn fetch<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<bytes::Bytes, String>> {
+        Box::pin(async move { Self::get(url).await.map_err(|error| format!("{url}: {error}")) })
+    }
+}
+
 /// The API server publishes the keys that sign its tokens.
-struct ApiServer(kube::Client);
+pub(crate) struct ApiServer(pub(crate) kube::Client);
 
 impl KeySource for ApiServer {
     fn fetch<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<bytes::Bytes, String>> {
@@ -145,7 +187,7 @@ impl KeySource for ApiServer {
                 .body(Vec::new())
                 .map_err(|error| error.to_string())?;
             let answer = self.0.request_text(request);
-            match tokio::time::timeout(Duration::from_secs(5), answer).await {
+            match tokio::time::timeout(KEYS_TIME, answer).await {
                 Ok(Ok(text)) => Ok(text.into()),
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(_) => Err("the API server did not answer in time".to_owned()),

@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc, time::SystemTime};
 use runtime::{Limits, metrics::Metrics};
 use store::PayloadStore;
 
-use super::say;
+use super::{say, serve};
 use crate::cli;
 
 /// Runs the command.
@@ -84,6 +84,10 @@ async fn hooks(
         patience: options.patience,
         policy: options.policy.policy(client.default_namespace()),
         payloads,
+        flows: None,
+        cluster_keys: Arc::new(serve::ApiServer(client.clone())),
+        web_keys: Arc::new(serve::Web),
+        clock: jiff::Timestamp::now,
         limits: Limits::default(),
         metrics: Arc::clone(metrics),
         client,

@@ -1,4 +1,7 @@
-//! OIDC tokens of CloudEvents, as Knative Eventing sends them: signed by the cluster, for our audience.
+//! Signed tokens (JWT): those of CloudEvents, as Knative Eventing sends them, signed by the cluster for our audience; and
+//! those whose claims somebody else judges ([`KeySet`]).
+//!
+//! Keys come from places that are known beforehand, never from what a token says, and are asked for rarely.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,7 +20,8 @@ use crate::router::BoxFuture;
 
 /// Where the keys are published; handed in, since this package does not know the cluster.
 pub trait KeySource: Send + Sync {
-    /// The document at this path of the API server (`/openid/v1/jwks`, `/.well-known/openid-configuration`).
+    /// The document at this place: a path of the API server (`/openid/v1/jwks`, `/.well-known/openid-configuration`), or a
+    /// URL, as the source takes it.
     fn fetch<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Bytes, String>>;
 }
 
@@ -39,9 +43,14 @@ pub struct Tokens {
     audience: String,
     issuer: Option<String>,
     subjects: BTreeSet<String>,
+    /// Where the keys are.
+    place: String,
     source: Arc<dyn KeySource>,
     cache: Mutex<Cache>,
 }
+
+/// The keys of one issuer, for tokens whose claims are judged elsewhere.
+pub struct KeySet(Tokens);
 
 #[derive(Default)]
 struct Cache {
@@ -53,13 +62,18 @@ struct Cache {
 
 /// Why a token does not let anybody in.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
     /// It will never do. The reason is for our log, not for the caller.
     #[error("{0}")]
     Invalid(String),
     /// The keys to check it with cannot be had now.
     #[error("{reason}")]
-    Keys { reason: String, retry_after: u32 },
+    Keys {
+        /// Why.
+        reason: String,
+        /// Seconds until another try makes sense.
+        retry_after: u32,
+    },
 }
 
 #[derive(Deserialize)]
@@ -84,6 +98,7 @@ impl Tokens {
                 .filter(|subject| !subject.is_empty())
                 .cloned()
                 .collect(),
+            place: KEYS.to_owned(),
             source,
             cache: Mutex::default(),
         }
@@ -93,15 +108,7 @@ impl Tokens {
     pub(super) async fn check(&self, headers: &HeaderMap) -> Result<String, Error> {
         let invalid = |reason: &str| Error::Invalid(reason.to_owned());
         let token = header::bearer(headers).ok_or_else(|| invalid("there is no bearer token"))?;
-        let head = jsonwebtoken::decode_header(token).map_err(|e| Error::Invalid(e.to_string()))?;
-        if !matches!(head.alg, Algorithm::RS256 | Algorithm::ES256) {
-            return Err(invalid("the algorithm is neither RS256 nor ES256"));
-        }
-        let id = head.kid.ok_or_else(|| invalid("it names no key"))?;
-        let (algorithm, key, issuer) = self.key(&id).await?;
-        if algorithm != head.alg {
-            return Err(invalid("the algorithm is not that of the key"));
-        }
+        let (algorithm, key, issuer) = self.key_of(token).await?;
         let mut validation = Validation::new(algorithm);
         validation.leeway = LEEWAY;
         validation.validate_nbf = true;
@@ -115,6 +122,21 @@ impl Tokens {
             return Err(invalid("its subject is not among HOOKRUN_OIDC_SUBJECTS"));
         }
         Ok(subject)
+    }
+
+    /// The key that a token says it is signed with, its algorithm, and the issuer.
+    async fn key_of(&self, token: &str) -> Result<(Algorithm, DecodingKey, String), Error> {
+        let invalid = |reason: &str| Error::Invalid(reason.to_owned());
+        let head = jsonwebtoken::decode_header(token).map_err(|e| Error::Invalid(e.to_string()))?;
+        if !matches!(head.alg, Algorithm::RS256 | Algorithm::ES256) {
+            return Err(invalid("the algorithm is neither RS256 nor ES256"));
+        }
+        let id = head.kid.ok_or_else(|| invalid("it names no key"))?;
+        let (algorithm, key, issuer) = self.key(&id).await?;
+        if algorithm != head.alg {
+            return Err(invalid("the algorithm is not that of the key"));
+        }
+        Ok((algorithm, key, issuer))
     }
 
     /// The key of this name, fetched if it is not known. A key that stays unknown is the token's fault only if the
@@ -185,7 +207,7 @@ impl Tokens {
             Some(issuer) => issuer.clone(),
             None => self.document::<Discovery>(DISCOVERY).await?.issuer,
         };
-        let set: Set = self.document(KEYS).await?;
+        let set: Set = self.document(&self.place).await?;
         // A key of a kind that we do not use says nothing about the others.
         let keys = set
             .keys
@@ -202,6 +224,46 @@ impl Tokens {
             return Err(format!("{path} has more than {DOCUMENT_BYTES} bytes"));
         }
         serde_json::from_slice(&bytes).map_err(|e| format!("{path}: {e}"))
+    }
+}
+
+impl KeySet {
+    /// The keys that the cluster publishes for the tokens of its ServiceAccounts.
+    pub fn of_cluster(source: Arc<dyn KeySource>) -> Self {
+        Self::at(KEYS, source)
+    }
+
+    /// The keys that are published at a place.
+    pub fn at(place: &str, source: Arc<dyn KeySource>) -> Self {
+        // The issuer is none of our business, so it is not asked for.
+        let tokens = Tokens::new("", Some(""), &[], source);
+        Self(Tokens {
+            place: place.to_owned(),
+            ..tokens
+        })
+    }
+
+    /// The claims of a token that is signed with one of the keys. Nothing else of it is checked: who issued it, for whom,
+    /// and whether its time is over.
+    ///
+    /// # Errors
+    /// It is not signed with any of them, or no keys can be had now. Where some are known, a key that is not among them is
+    /// the token's fault, so that nobody learns from invented ones when the set was last asked for.
+    pub async fn claims(&self, token: &str) -> Result<serde_json::Value, Error> {
+        let (algorithm, key, _) = match self.0.key_of(token).await {
+            Err(Error::Keys { reason, .. }) if self.0.cache.lock().await.fetched.is_some() => {
+                return Err(Error::Invalid(reason));
+            }
+            found => found?,
+        };
+        let mut validation = Validation::new(algorithm);
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.set_required_spec_claims::<&str>(&[]);
+        let claims = jsonwebtoken::decode(token, &key, &validation);
+        claims
+            .map(|decoded| decoded.claims)
+            .map_err(|error| Error::Invalid(error.to_string()))
     }
 }
 

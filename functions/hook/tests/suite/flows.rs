@@ -1,0 +1,111 @@
+//! Rules that start a flow.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::{
+    faults::sweeping,
+    support::{FLOW, Fault, Settings, World, flow},
+};
+
+fn rule(source: Value) -> Value {
+    json!([{"name": "scan", "flow": source}])
+}
+
+/// The run is let go, and owns what it mounts.
+async fn is_started(world: &World, what: &str) {
+    let runs = world.runs().await;
+    assert_eq!(runs.len(), 1, "{what}");
+    let run = &runs[0];
+    assert!(run["spec"].get("status").is_none(), "{what}: {run}");
+    assert_eq!(
+        run["spec"]["taskRunTemplate"]["serviceAccountName"],
+        "hookrun"
+    );
+    let name = run["metadata"]["name"].as_str().unwrap();
+    let secrets = world.secrets().await;
+    let owned = secrets.iter().filter(|secret| {
+        let owner = &secret["metadata"]["ownerReferences"][0]["uid"];
+        owner == &run["metadata"]["uid"]
+    });
+    let owned: Vec<_> = owned.collect();
+    // What is secret, and what came with the event.
+    assert_eq!(owned.len(), 2, "{what}");
+    let named = |secret: &&&Value| {
+        secret["metadata"]["name"]
+            .as_str()
+            .unwrap()
+            .starts_with(name)
+    };
+    assert_eq!(owned.iter().filter(named).count(), 2);
+    let token = owned
+        .iter()
+        .filter(|secret| secret["data"]["TOKEN"] == "bm90IHRvIGJlIHNlZW4=");
+    assert_eq!(token.count(), 1, "{owned:?}");
+    let delivery = &world.deliveries().await[0];
+    assert_eq!(delivery["outcome"], "Created", "{what}");
+    assert!(!delivery.to_string().contains("not to be seen"), "{what}");
+    assert!(
+        !delivery.to_string().contains("bm90IHRvIGJlIHNlZW4="),
+        "{what}"
+    );
+}
+
+#[tokio::test]
+async fn a_flow_is_started_by_its_key_or_written_out() {
+    for source in [json!({"key": FLOW}), json!({"inline": flow()})] {
+        let world = Settings::default().start();
+        world.hook("shop", rule(source.clone())).await;
+        let (status, told) = world.push("shop", "1").await;
+        assert_eq!(status, StatusCode::ACCEPTED);
+        assert_eq!(told["outcome"], "Created", "{told}");
+        is_started(&world, &source.to_string()).await;
+        let (_, told) = world.push("shop", "1").await;
+        assert_eq!(told["duplicate"], true);
+        assert_eq!(world.runs().await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_flow_that_cannot_be_had_or_used_says_why() {
+    let unknown = json!({"key": "another"});
+    let broken = json!({"inline": {"name": "scan"}});
+    for (source, why) in [(unknown, "cannot look up flow"), (broken, "cannot be used")] {
+        let world = Settings::default().start();
+        world.hook("shop", rule(source)).await;
+        let (status, told) = world.push("shop", "1").await;
+        assert_eq!(status, StatusCode::ACCEPTED);
+        assert_eq!(told["outcome"], "Failed");
+        assert!(told["reason"].as_str().unwrap().contains(why), "{told}");
+        assert_eq!(world.runs().await.len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_anywhere_loses_and_doubles_no_flow() {
+    let world = Settings::default().start();
+    world.hook("shop", rule(json!({"key": FLOW}))).await;
+    world.fail(None);
+    world.push("shop", "1").await;
+    let requests = world.seen().len();
+    for at in 0..requests {
+        let world = Settings {
+            deadline: Duration::from_millis(300),
+            ..Settings::default()
+        }
+        .start();
+        world.hook("shop", rule(json!({"key": FLOW}))).await;
+        world.fail(Some(Fault::DeadFrom(at)));
+        world.push("shop", "1").await;
+        let next = world.again(Settings::default());
+        let (status, told) = next.push("shop", "1").await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{at}: {told}");
+        let later = Timestamp::now() + SignedDuration::from_secs(61);
+        let swept = next.service.sweep(&sweeping(), later).await.unwrap();
+        assert_eq!(swept.failed, None, "{at}");
+        is_started(&world, &format!("killed at {at}")).await;
+    }
+}
