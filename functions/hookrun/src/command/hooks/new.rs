@@ -178,10 +178,11 @@ impl Made {
         let host = options.host.trim_end_matches('/');
         let in_path = |proof: &Proof<'_>| matches!(proof, Proof::PathToken | Proof::Jwt(_));
         let token = self.text().filter(|_| provider.proofs.iter().all(in_path));
-        let end = token.map_or_else(String::new, |token| format!("/{token}"));
-        step(&format!(
-            "The URL of the Hook is {host}/hooks/{namespace}/{name}{end}"
-        ));
+        let url = format!("{host}/hooks/{namespace}/{name}");
+        let whole = token.map_or_else(String::new, |token| {
+            format!("; with the text of the Secret behind it,\n     {url}/{token}")
+        });
+        step(&format!("The URL of the Hook is {url}{whole}"));
         for told in provider.notes.register {
             step(told);
         }
