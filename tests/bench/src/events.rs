@@ -21,6 +21,7 @@ use system_tests::{
 
 use crate::{
     Arguments,
+    hooks::Sender,
     recipe::{Door, Recipe},
     table::{Table, median, time},
     wire::{Connection, Target},
@@ -37,6 +38,11 @@ pub(crate) enum Side {
         path: String,
         body: String,
     },
+    /// Through the function that serves Hooks.
+    Webhook {
+        target: Target,
+        sender: Sender,
+    },
     Bare {
         target: Target,
         recipe: Recipe,
@@ -46,10 +52,17 @@ pub(crate) enum Side {
 /// No two runs of a measurement share a name.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
+/// The next of them.
+pub(crate) fn number() -> usize {
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Side {
     pub(crate) async fn connect(&self) -> Result<Connection> {
         match self {
-            Self::Hookrun { target, .. } | Self::Bare { target, .. } => target.connect().await,
+            Self::Hookrun { target, .. }
+            | Self::Webhook { target, .. }
+            | Self::Bare { target, .. } => target.connect().await,
         }
     }
 
@@ -60,8 +73,9 @@ impl Side {
                 .send(Method::POST, path, "application/json", body.clone())
                 .await
                 .map(drop),
+            Self::Webhook { sender, .. } => sender.push(connection, number()).await.map(drop),
             Self::Bare { recipe, .. } => {
-                let name = recipe.name(NUMBER.fetch_add(1, Ordering::Relaxed));
+                let name = recipe.name(number());
                 recipe.send(connection, &name).await
             }
         }
@@ -205,20 +219,24 @@ pub(crate) async fn measure(
         rows.push((door, hookrun, bare));
     }
     for (door, hookrun, bare) in rows {
-        let added = hookrun.saturating_sub(bare);
-        table.row(
-            format!("latency at rest, {}", door.title()),
-            time(hookrun),
-            format!("{} bare client", time(bare)),
-            format!("+{}", time(added)),
-            "",
-        );
+        tell_rest(table, door.title(), hookrun, bare);
     }
     Ok(())
 }
 
+/// The row that [`at_rest`] is measured for.
+pub(crate) fn tell_rest(table: &mut Table, title: &str, hookrun: Duration, bare: Duration) {
+    table.row(
+        format!("latency at rest, {title}"),
+        time(hookrun),
+        format!("{} bare client", time(bare)),
+        format!("+{}", time(hookrun.saturating_sub(bare))),
+        "",
+    );
+}
+
 /// Runs per second of both sides, in turns, a row for each number of connections.
-async fn compare(
+pub(crate) async fn compare(
     table: &mut Table,
     arguments: &Arguments,
     sides: &[Side; 2],
@@ -249,7 +267,7 @@ async fn compare(
 }
 
 /// The median time of one event of each side, in turns, one at a time.
-async fn at_rest(sides: &[Side; 2]) -> Result<[Duration; 2]> {
+pub(crate) async fn at_rest(sides: &[Side; 2]) -> Result<[Duration; 2]> {
     let mut connections = [sides[0].connect().await?, sides[1].connect().await?];
     let mut times = [Vec::new(), Vec::new()];
     for sample in 0..SAMPLES {

@@ -12,6 +12,7 @@
 
 mod conversion;
 mod events;
+mod hooks;
 mod platform;
 mod process;
 mod recipe;
@@ -59,6 +60,14 @@ struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
     flows: usize,
 
+    /// Hooks stored, where their number should not matter.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
+    hooks: usize,
+
+    /// Deliveries that are swept; a hundred of each Hook.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100_000)]
+    deliveries: usize,
+
     /// The image that `cargo xtask image` makes, for the part `platform`.
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
@@ -83,6 +92,8 @@ enum Part {
     Events,
     /// Time per event with few and with many flows.
     Stored,
+    /// Webhooks: runs per second, few and many Hooks, forged and large requests, the sweep.
+    Hooks,
     /// The function on Knative behind Kourier, and Tekton Triggers beside it: on the cluster that `cargo xtask cluster up --tier
     /// comparison` starts, which needs root. Only when it is named.
     Platform,
@@ -90,12 +101,17 @@ enum Part {
 
 impl Part {
     /// Those that need a control plane of their own.
-    const ON_CONTROL_PLANE: [Self; 3] = [Self::Process, Self::Events, Self::Stored];
+    const ON_CONTROL_PLANE: [Self; 4] = [Self::Process, Self::Events, Self::Stored, Self::Hooks];
 }
 
 impl Arguments {
     fn turn(&self) -> Duration {
         Duration::from_secs_f64(self.turn)
+    }
+
+    /// All turns of one side together.
+    fn measured(&self) -> Duration {
+        Duration::from_secs_f64(self.turn * self.turns as f64)
     }
 
     fn wants(&self, part: Part) -> bool {
@@ -149,6 +165,9 @@ async fn run(arguments: &Arguments) -> Result<Table> {
     }
     if arguments.wants(Part::Stored) {
         stored::measure(&mut table, arguments, &cluster).await?;
+    }
+    if arguments.wants(Part::Hooks) {
+        hooks::measure(&mut table, arguments, &cluster).await?;
     }
     Ok(table)
 }

@@ -17,6 +17,7 @@ mod pods;
 mod rates;
 mod runs;
 mod site;
+mod webhooks;
 
 use anyhow::{Context, Result};
 
@@ -50,6 +51,7 @@ async fn installed(
     let peers = listener::install(site).await?;
 
     let [posted, named] = &peers;
+    let webhooks = webhooks::install(site).await?;
     functions::memory(table, site, "at rest", posted).await?;
     functions::warm(table, site).await?;
     functions::broker(table, site, &posted[0]).await?;
@@ -59,6 +61,10 @@ async fn installed(
     functions::memory(table, site, &format!("after {} events", rates::ALL), posted).await?;
     rates::at_rest(table, site, named).await?;
     rates::throughput(table, site, named).await?;
+    for sides in &webhooks {
+        rates::at_rest(table, site, sides).await?;
+        rates::throughput(table, site, sides).await?;
+    }
     kill::measure(table, site, posted).await?;
     functions::time_to_zero(table, site).await?;
     functions::from_zero(table, site, arguments.starts).await

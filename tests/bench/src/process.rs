@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     Arguments,
     events::{Side, credentials},
-    table::{Table, median, time},
+    table::{Table, mebibytes, median, time},
     wire::Target,
 };
 
@@ -30,8 +30,6 @@ const STARTS: usize = 31;
 
 /// Connections over which the events before the second look at memory come.
 const CONNECTIONS: usize = 16;
-
-const MIB: f64 = (1 << 20) as f64;
 
 pub(crate) async fn measure(
     table: &mut Table,
@@ -62,7 +60,7 @@ pub(crate) async fn measure(
     let function = Function::on(cluster).run_in(&namespace).start().await?;
     table.row(
         "memory at rest",
-        format!("{:.1} MiB", function.memory()? as f64 / MIB),
+        mebibytes(function.memory()?),
         "",
         "",
         "≤ 12 MiB",
@@ -90,12 +88,20 @@ pub(crate) async fn measure(
     }
     table.row(
         format!("memory after {} events", share * CONNECTIONS),
-        format!("{:.1} MiB", function.memory()? as f64 / MIB),
+        mebibytes(function.memory()?),
         "",
         "",
         "≤ 20 MiB",
     );
     Ok(())
+}
+
+/// The most memory that a process has held so far, in bytes (resident set).
+pub(crate) fn peak(process: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = line.context("the system does not tell the peak of the resident memory")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
 /// The median time from exec to the first answer: of the function, and of the bare server.

@@ -23,9 +23,10 @@ const TEKTON: &str = "tekton.dev";
 const APPLY: &str = "application/apply-patch+yaml";
 const JSON: &str = "application/json";
 const JSON_PATCH: &str = "application/json-patch+json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
 
-/// Stands for a run's UID until it is known.
-const UID: &str = "00000000-0000-4000-8000-000000000000";
+/// Stands for what the API server tells of an object until it is known: a run's UID, a Delivery's edition.
+const TOLD: &str = "00000000-0000-4000-8000-000000000000";
 
 /// The three ways in that are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +57,20 @@ struct Call {
     path: String,
     content_type: &'static str,
     body: String,
-    /// Whether the answer tells the run's UID, which later calls need.
-    tells_uid: bool,
+    /// Field of the answer's metadata that later calls need.
+    tells: Option<&'static str>,
+}
+
+impl Call {
+    fn create(path: String, body: String, tells: Option<&'static str>) -> Self {
+        Self {
+            method: Method::POST,
+            path,
+            content_type: JSON,
+            body,
+            tells,
+        }
+    }
 }
 
 /// The writes of one event.
@@ -130,28 +143,21 @@ impl Recipe {
                 ),
                 content_type: APPLY,
                 body: text(object.to_json()),
-                tells_uid: false,
+                tells: None,
             })
             .collect();
         let runs = collection(TEKTON, "pipelineruns", namespace);
-        let create = |path: String, body: Vec<u8>, tells_uid: bool| Call {
-            method: Method::POST,
-            path,
-            content_type: JSON,
-            body: text(body),
-            tells_uid,
-        };
-        calls.push(create(
+        calls.push(Call::create(
             format!("{runs}?fieldManager=bare"),
-            run.object.to_json(),
-            !run.copies.is_empty(),
+            text(run.object.to_json()),
+            (!run.copies.is_empty()).then_some("uid"),
         ));
         for copy in &run.copies {
-            let body = copy.clone().owned_by(&run.name, UID).to_json();
-            calls.push(create(
+            let body = copy.clone().owned_by(&run.name, TOLD).to_json();
+            calls.push(Call::create(
                 format!("{}?fieldManager=bare", collection("", "secrets", namespace)),
-                body,
-                false,
+                text(body),
+                None,
             ));
         }
         if !run.copies.is_empty() {
@@ -160,18 +166,85 @@ impl Recipe {
                 path: format!("{runs}/{}?fieldManager=bare", run.name),
                 content_type: JSON_PATCH,
                 body: serde_json::json!([
-                    {"op": "test", "path": "/metadata/uid", "value": UID},
+                    {"op": "test", "path": "/metadata/uid", "value": TOLD},
                     {"op": "test", "path": "/spec/status", "value": "PipelineRunPending"},
                     {"op": "remove", "path": "/spec/status"},
                 ])
                 .to_string(),
-                tells_uid: false,
+                tells: None,
             });
         }
         Self {
             calls: Arc::new(calls),
             run: run.name.to_string(),
         }
+    }
+
+    /// The writes for a webhook that starts one run, as they are found in its Delivery: it is stored, the run made, the
+    /// outcome put down.
+    pub(crate) fn webhook(delivery: &Value) -> Result<Self> {
+        let namespace = text_of(&delivery["metadata"]["namespace"])?;
+        let rule = &delivery["rules"][0];
+        let (name, run) = (
+            text_of(&delivery["metadata"]["name"])?,
+            text_of(&rule["run"])?,
+        );
+        // One name for both, so that there is one to replace.
+        let named = |object: &Value| object.to_string().replace(name, run);
+
+        let outcome = serde_json::json!({
+            "metadata": {
+                "resourceVersion": TOLD,
+                "labels": {"hookrun.dev/outcome": delivery["metadata"]["labels"]["hookrun.dev/outcome"]},
+            },
+            "outcome": delivery["outcome"],
+            "reason": delivery["reason"],
+            "attempts": delivery["attempts"],
+            "rules": delivery["rules"],
+            "durationMilliseconds": delivery["durationMilliseconds"],
+        });
+        let mut fresh = delivery.clone();
+        fresh["metadata"] = serde_json::json!({
+            "name": name,
+            "namespace": namespace,
+            "labels": delivery["metadata"]["labels"],
+            "annotations": delivery["metadata"]["annotations"],
+        });
+        fresh["metadata"]["labels"]["hookrun.dev/outcome"] = "Received".into();
+        fresh["rules"][0]["outcome"] = "Received".into();
+        fresh["outcome"] = "Received".into();
+        fresh["attempts"] = 0.into();
+        if let Some(fresh) = fresh.as_object_mut() {
+            fresh.remove("durationMilliseconds");
+        }
+        let deliveries = format!(
+            "/apis/{}/namespaces/{namespace}/deliveries",
+            hooks::API_VERSION
+        );
+        let runs = format!("/apis/{TEKTON}/v1/namespaces/{namespace}/pipelineruns");
+        let calls = vec![
+            Call::create(
+                format!("{deliveries}?fieldManager=bare"),
+                named(&fresh),
+                Some("resourceVersion"),
+            ),
+            Call::create(
+                format!("{runs}?fieldManager=bare"),
+                named(&rule["pipelineRun"]),
+                None,
+            ),
+            Call {
+                method: Method::PATCH,
+                path: format!("{deliveries}/{run}?fieldManager=bare"),
+                content_type: MERGE_PATCH,
+                body: named(&outcome),
+                tells: None,
+            },
+        ];
+        Ok(Self {
+            calls: Arc::new(calls),
+            run: run.to_owned(),
+        })
     }
 
     /// The same after the reads that a run by name needs: the bare client then knows no more than the function does.
@@ -181,7 +254,7 @@ impl Recipe {
             path: format!("/apis/{TEKTON}/v1/namespaces/{namespace}/{plural}/{name}"),
             content_type: JSON,
             body: String::new(),
-            tells_uid: false,
+            tells: None,
         };
         let mut calls = vec![
             read("pipelines", flows::stored::pipeline_name(name)),
@@ -201,26 +274,26 @@ impl Recipe {
 
     /// Sends all of them for a run of this name, one after the other.
     pub(crate) async fn send(&self, connection: &mut Connection, run: &str) -> Result<()> {
-        let mut uid = UID.to_owned();
+        let mut told = TOLD.to_owned();
         for Call {
             method,
             path,
             content_type,
             body,
-            tells_uid,
+            tells,
         } in self.calls.iter()
         {
-            let body = Bytes::from(body.replace(&self.run, run).replace(UID, &uid));
+            let body = Bytes::from(body.replace(&self.run, run).replace(TOLD, &told));
             let path = path.replace(&self.run, run);
             let answer = connection
                 .send(method.clone(), &path, content_type, body)
                 .await?;
-            if *tells_uid {
+            if let Some(field) = tells {
                 let answer: Value = serde_json::from_slice(&answer)?;
-                uid = answer["metadata"]["uid"]
+                answer["metadata"][field]
                     .as_str()
-                    .context("a run without uid")?
-                    .to_owned();
+                    .with_context(|| format!("an object without {field}"))?
+                    .clone_into(&mut told);
             }
         }
         Ok(())
@@ -231,6 +304,10 @@ impl Recipe {
         let base = self.run.rsplit_once('-').map_or("bench", |(base, _)| base);
         format!("{base}-{number:010}")
     }
+}
+
+fn text_of(value: &Value) -> Result<&str> {
+    value.as_str().with_context(|| format!("no text: {value}"))
 }
 
 fn text(json: Vec<u8>) -> String {

@@ -84,3 +84,8 @@ pub(crate) fn time(duration: std::time::Duration) -> String {
         format!("{seconds:.2} s")
     }
 }
+
+/// Bytes in MiB.
+pub(crate) fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}

@@ -35,6 +35,11 @@ impl Target {
         Self::at(address, None)?.header(header::AUTHORIZATION, authorization)
     }
 
+    /// A server without TLS that asks for no password.
+    pub(crate) fn open(address: SocketAddr) -> Result<Self> {
+        Self::at(address, None)
+    }
+
     fn at(address: SocketAddr, tls: Option<Arc<ClientConfig>>) -> Result<Self> {
         let target = Self {
             address,
@@ -122,12 +127,24 @@ impl Connection {
         content_type: &'static str,
         body: impl Into<Bytes>,
     ) -> Result<(StatusCode, Bytes)> {
+        let content_type = HeaderValue::from_static(content_type);
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
+        self.ask_with(method, path, headers, body).await
+    }
+
+    /// The same with further headers of its own.
+    pub(crate) async fn ask_with(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: impl Into<Bytes>,
+    ) -> Result<(StatusCode, Bytes)> {
         let mut request = Request::new(Full::new(body.into()));
         *request.method_mut() = method;
         *request.uri_mut() = path.parse()?;
-        let headers = request.headers_mut();
-        headers.clone_from(&self.target.headers);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        request.headers_mut().clone_from(&self.target.headers);
+        request.headers_mut().extend(headers);
         self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
         let status = response.status();

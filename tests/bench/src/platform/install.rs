@@ -9,7 +9,7 @@ use system_tests::function::repository;
 
 use super::{
     images::Images,
-    site::{BARE, BROKER_PORT, EVENTS, FLOW, LABEL, LOGIN, NAMESPACE, RUNS, Site, TRIGGERS},
+    site::{BARE, BROKER_PORT, EVENTS, FLOW, HOOK, LABEL, LOGIN, NAMESPACE, RUNS, Site, TRIGGERS},
 };
 
 impl Site {
@@ -58,14 +58,29 @@ impl Site {
                 "patches": [{"target": {"kind": "RoleBinding"}, "patch": subject.to_string()}],
             }),
         )?;
+        // The account that Hooks act as is in the namespace of the runs; the functions are elsewhere.
+        let functions = json!({"kind": "RoleBinding", "name": "hookrun-(hook|sweep)"});
+        self.overlay(
+            "hooks",
+            json!({
+                "namespace": RUNS,
+                "resources": ["../../../knative/hooks"],
+                "patches": [{"target": functions, "patch": subject.to_string()}],
+            }),
+        )?;
+        self.overlay("crds", json!({"resources": ["../../../knative/crds"]}))?;
+        for what in ["hooks", "deliveries"] {
+            let what = format!("customresourcedefinitions/{what}.hookrun.dev");
+            self.is(&what, "Established")?;
+        }
         let allowed = json!([{"op": "add", "path": "/data/HOOKRUN_NAMESPACES", "value": RUNS}]);
         // The cluster's Eventing sends no tokens.
         let untold =
             json!([{"op": "replace", "path": "/data", "value": {"HOOKRUN_CLUSTER_LOCAL": "true"}}]);
         let [user, password] = LOGIN;
         let (name, tag) = images.hookrun_name().rsplit_once(':').unwrap_or_default();
-        let components =
-            ["flow", "broker", "events", "common"].map(|part| format!("../../../knative/{part}"));
+        let components = ["flow", "hook", "broker", "events", "common"]
+            .map(|part| format!("../../../knative/{part}"));
         self.overlay(
             "hookrun",
             json!({
@@ -75,6 +90,7 @@ impl Site {
                 "images": [{"name": "hookrun", "newName": name, "newTag": tag}],
                 "patches": [
                     {"target": {"kind": "ConfigMap", "name": FLOW}, "patch": allowed.to_string()},
+                    {"target": {"kind": "ConfigMap", "name": HOOK}, "patch": allowed.to_string()},
                     {"target": {"kind": "ConfigMap", "name": EVENTS}, "patch": untold.to_string()},
                 ],
                 "secretGenerator": [{
@@ -106,7 +122,7 @@ impl Site {
                 }],
             }),
         )?;
-        for what in [FLOW, EVENTS, BARE] {
+        for what in [FLOW, HOOK, EVENTS, BARE] {
             self.ready(NAMESPACE, &format!("services.serving.knative.dev/{what}"))?;
         }
         self.ready(NAMESPACE, "triggers.eventing.knative.dev/hookrun-flow")

@@ -14,13 +14,16 @@ use super::{
     runs::Runs,
     site::{FLOW, LABEL, NAMESPACE, RUNS, Site, TRIGGERS},
 };
-use crate::wire::Target;
+use crate::{hooks::Sender, wire::Target};
 
 /// The flow of all events.
 const NAME: &str = "bench";
 
 /// The EventListeners and the ports at which they are reached: for posted flows, and for runs by name.
 const LISTENERS: [(&str, u16); 2] = [("posted", 8082), ("named", 8083)];
+
+/// Label of a run: the event that it is of.
+pub(super) const EVENT_ID: &str = "triggers.tekton.dev/triggers-eventid";
 
 /// Whoever turns requests into runs.
 pub(super) struct Peer {
@@ -32,6 +35,10 @@ pub(super) struct Peer {
     /// Where it is asked whether it is there.
     pub(super) health: &'static str,
     pub(super) body: String,
+    /// Who signs a body of its own for each event, instead.
+    pub(super) sender: Option<Sender>,
+    /// What the number of its runs per second should be beside the other side's.
+    pub(super) limit: &'static str,
     /// By what the run of an answer is known.
     pub(super) run: fn(&[u8]) -> Option<String>,
     pub(super) runs: Arc<Runs>,
@@ -99,14 +106,7 @@ pub(super) async fn install(site: &Site) -> Result<[[Arc<Peer>; 2]; 2]> {
     let stored = connection.send(Method::POST, "/flow", "application/json", document.clone());
     stored.await.context("posting the flow")?;
     let made = Arc::new(Runs::watch(&site.client, RUNS, None).await?);
-    let triggered = Arc::new(
-        Runs::watch(
-            &site.client,
-            TRIGGERS,
-            Some("triggers.tekton.dev/triggers-eventid"),
-        )
-        .await?,
-    );
+    let triggered = Arc::new(Runs::watch(&site.client, TRIGGERS, Some(EVENT_ID)).await?);
     let hookrun = |door: &'static str, path: String, body: String| Peer {
         title: "hookrun",
         door,
@@ -114,6 +114,8 @@ pub(super) async fn install(site: &Site) -> Result<[[Arc<Peer>; 2]; 2]> {
         path,
         health: "/healthz",
         body,
+        sender: None,
+        limit: "",
         run: |answer| {
             let text = std::str::from_utf8(answer).ok()?;
             Some(
@@ -138,16 +140,11 @@ pub(super) async fn install(site: &Site) -> Result<[[Arc<Peer>; 2]; 2]> {
             path: "/".to_owned(),
             health: "/live",
             body,
-            run: |answer| {
-                let answer: Value = serde_json::from_slice(answer).ok()?;
-                Some(answer["eventID"].as_str()?.to_owned())
-            },
+            sender: None,
+            limit: "",
+            run: event_id,
             runs: Arc::clone(&triggered),
-            container: Container {
-                namespace: TRIGGERS,
-                selector: format!("eventlistener={name}"),
-                name: "event-listener",
-            },
+            container: container(name),
         })
     };
     let [posted, named] = ["posted flow", "by name"];
@@ -163,6 +160,21 @@ pub(super) async fn install(site: &Site) -> Result<[[Arc<Peer>; 2]; 2]> {
         ],
     ];
     Ok(peers.map(|sides| sides.map(Arc::new)))
+}
+
+/// The event that an EventListener's answer speaks of; its run bears it as a label.
+pub(super) fn event_id(answer: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    Some(answer["eventID"].as_str()?.to_owned())
+}
+
+/// The container of an EventListener.
+pub(super) fn container(listener: &str) -> Container {
+    Container {
+        namespace: TRIGGERS,
+        selector: format!("eventlistener={listener}"),
+        name: "event-listener",
+    }
 }
 
 /// What the EventListeners may do, as the documentation of Tekton Triggers gives it to them.
@@ -194,7 +206,7 @@ fn rights() -> Vec<Value> {
 }
 
 /// An EventListener, and the template of the run that it makes.
-fn listener(name: &str, mut run: Value, bindings: Value) -> [Value; 2] {
+pub(super) fn listener(name: &str, mut run: Value, bindings: Value) -> [Value; 2] {
     let metadata = json!({"namespace": TRIGGERS, "name": name});
     run["metadata"] = json!({"generateName": "bench-pr-", "labels": run["metadata"]["labels"]});
     let params: Vec<_> = bindings

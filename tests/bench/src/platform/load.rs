@@ -10,10 +10,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{listener::Peer, site::Site};
-use crate::wire::Connection;
+use crate::{events::number, wire::Connection};
 
 /// How long an answer may take, and how long no run may come until it is over.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,11 +42,20 @@ pub(super) struct Outcome {
     pub(super) unanswered: usize,
 }
 
+/// The headers of a flow.
+fn json() -> HeaderMap {
+    let json = HeaderValue::from_static("application/json");
+    HeaderMap::from_iter([(header::CONTENT_TYPE, json)])
+}
+
 impl Peer {
     /// Sends one event; the run that the answer speaks of, `None` if it is a refusal.
     pub(super) async fn event(&self, connection: &mut Connection) -> Result<Option<String>> {
-        let body = Bytes::from(self.body.clone());
-        let asked = connection.ask(Method::POST, &self.path, "application/json", body);
+        let (headers, body) = match &self.sender {
+            Some(sender) => sender.event(number())?,
+            None => (json(), Bytes::from(self.body.clone())),
+        };
+        let asked = connection.ask_with(Method::POST, &self.path, headers, body);
         let (status, body) = tokio::time::timeout(PATIENCE, asked).await??;
         match status {
             StatusCode::OK | StatusCode::ACCEPTED => {

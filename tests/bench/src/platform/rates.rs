@@ -107,7 +107,7 @@ pub(super) async fn throughput(
             format!("{hookrun:.0}"),
             format!("{listener:.0} EventListener"),
             format!("{:.1}", hookrun / listener),
-            "",
+            peers[0].limit,
         );
     }
     let [hookrun, listener] = failed;

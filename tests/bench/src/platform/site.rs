@@ -26,8 +26,9 @@ pub(super) const RUNS: &str = "hookrun-bench-runs";
 /// The EventListeners and their runs.
 pub(super) const TRIGGERS: &str = "hookrun-bench-triggers";
 
-/// The flow function, as the manifests call it; the one for events; and the bare server.
+/// The functions as the manifests call them: for flows, for webhooks, for events; and the bare server.
 pub(super) const FLOW: &str = "hookrun-flow";
+pub(super) const HOOK: &str = "hookrun-hook";
 pub(super) const EVENTS: &str = "hookrun-flow-events";
 pub(super) const BARE: &str = "bare";
 
@@ -108,7 +109,7 @@ impl Site {
     /// Removes what was installed, also by a measurement that was interrupted.
     pub(super) async fn remove(&self) -> Result<()> {
         let selector = format!("--selector {LABEL}=true");
-        let kinds = "namespaces,clusterrolebindings,mutatingadmissionpolicies,mutatingadmissionpolicybindings";
+        let kinds = "namespaces,clusterrolebindings,customresourcedefinitions,mutatingadmissionpolicies,mutatingadmissionpolicybindings";
         for what in ["services --namespace knative-eventing", kinds] {
             self.kubectl(&format!("delete {what} {selector} --wait=false"), "")?;
         }
@@ -133,6 +134,13 @@ impl Site {
         let limit = PATIENCE.as_secs();
         let wait =
             format!("wait {what} --namespace {namespace} --for condition=Ready --timeout {limit}s");
+        self.kubectl(&wait, "").map(drop)
+    }
+
+    /// Waits until something of the whole cluster has a condition.
+    pub(super) fn is(&self, what: &str, condition: &str) -> Result<()> {
+        let limit = PATIENCE.as_secs();
+        let wait = format!("wait {what} --for condition={condition} --timeout {limit}s");
         self.kubectl(&wait, "").map(drop)
     }
 
