@@ -1,0 +1,142 @@
+//! The commands for people on the real API server: replays above all, which must start exactly one run although the
+//! command is killed.
+
+use std::{
+    process::{Command, Output, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use control_plane::Cluster;
+use serde_json::{Value, json};
+
+use super::scene::{Scene, push, rule};
+use crate::{case::Case, cases, function::executable};
+
+/// How often a replay is killed.
+const KILLS: u64 = 12;
+
+pub(super) fn cases() -> Vec<Case> {
+    cases![
+        a_killed_replay_is_one_run_once_it_is_repeated,
+        a_sent_event_is_shown_as_it_came,
+    ]
+}
+
+/// A command with the rights of an administrator.
+fn command(scene: &Scene, arguments: &[&str]) -> Command {
+    let mut command = Command::new(executable());
+    command
+        .env_clear()
+        .env(
+            "KUBECONFIG",
+            scene.cluster.folder().join("admin.kubeconfig"),
+        )
+        .env("HOOKRUN_NAMESPACE", &scene.namespace)
+        .args(arguments);
+    command
+}
+
+async fn run(scene: &Scene, arguments: &[&str]) -> Result<Output> {
+    let mut command = command(scene, arguments);
+    Ok(tokio::task::spawn_blocking(move || command.output()).await??)
+}
+
+/// What a command says that must succeed.
+async fn json(scene: &Scene, arguments: &[&str]) -> Result<Value> {
+    let output = run(scene, &[arguments, &["-o", "json"]].concat()).await?;
+    ensure!(output.status.success(), "{arguments:?}: {output:?}");
+    serde_json::from_slice(&output.stdout).with_context(|| format!("{arguments:?}: {output:?}"))
+}
+
+/// A rule for one branch.
+fn only(branch: &str) -> Value {
+    let mut rule = rule("build");
+    rule["filter"] = format!("event.branch == '{branch}'").into();
+    rule
+}
+
+async fn a_killed_replay_is_one_run_once_it_is_repeated(cluster: Arc<Cluster>) -> Result<()> {
+    let scene = Scene::new(&cluster).await?;
+    let function = scene.function().await?;
+    let sender = scene
+        .github("shop", json!([only("dev")]), json!({}))
+        .await?;
+    let answer = sender.send(&function, "push", "one", &push("one")?).await?;
+    ensure!(answer.status == 202, "{answer:?}");
+    let old = scene.delivery("shop").await?;
+    ensure!(old["outcome"] == "Filtered", "{old}");
+    let name = old["metadata"]["name"].as_str().context("no name")?;
+    let patch = json!({"spec": {"rules": [only("main")]}});
+    scene.objects.merge("Hook", "shop", patch).await?;
+
+    let replay = ["deliveries", "replay", name, "--id", "once"];
+    for kill in 0..KILLS {
+        let mut killed = command(&scene, &replay)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        tokio::time::sleep(Duration::from_millis(kill * 25)).await;
+        killed.kill()?;
+        killed.wait()?;
+    }
+    let (one, other) = tokio::join!(json(&scene, &replay), json(&scene, &replay));
+    let (one, other) = (one?, other?);
+    ensure!(
+        one[0]["metadata"]["uid"] == other[0]["metadata"]["uid"],
+        "{one}\n{other}"
+    );
+
+    // Nobody is at work on it, so that no age has to be waited for.
+    scene.finish("shop", Duration::from_secs(3600)).await?;
+    let runs = scene.runs("shop").await?;
+    let all = scene.deliveries("shop").await?;
+    ensure!(
+        runs.len() == 1 && all.len() == 2,
+        "{} runs, {} Deliveries",
+        runs.len(),
+        all.len()
+    );
+    let shown = one[0]["metadata"]["name"].as_str().context("no name")?;
+    let shown = json(&scene, &["deliveries", "show", shown]).await?;
+    ensure!(
+        shown["outcome"] == "Created" && shown["replayOf"] == name,
+        "{shown}"
+    );
+    let again = json(&scene, &replay).await?;
+    ensure!(
+        again[0]["outcome"] == "Created" && scene.runs("shop").await?.len() == 1,
+        "{again}"
+    );
+    Ok(())
+}
+
+async fn a_sent_event_is_shown_as_it_came(cluster: Arc<Cluster>) -> Result<()> {
+    let scene = Scene::new(&cluster).await?;
+    let function = scene.function().await?;
+    scene
+        .github("shop", json!([only("main")]), json!({}))
+        .await?;
+    let url = function.url();
+    let sent = json(&scene, &["hooks", "send", "shop", "--url", &url]).await?;
+    ensure!(
+        sent[0]["status"] == 202 && sent[0]["body"]["outcome"] == "Created",
+        "{sent}"
+    );
+    let name = sent[0]["body"]["delivery"].as_str().context("no name")?;
+    let listed = json(
+        &scene,
+        &["deliveries", "list", "shop", "--outcome", "created"],
+    )
+    .await?;
+    ensure!(listed[0]["metadata"]["name"] == name, "{listed}");
+    let explained = run(&scene, &["hooks", "explain", "shop", name]).await?;
+    ensure!(explained.status.success(), "{explained:?}");
+    let payload = run(&scene, &["deliveries", "show", name, "--payload"]).await?;
+    let payload: Value = serde_json::from_slice(&payload.stdout)?;
+    ensure!(payload["ref"] == "refs/heads/main", "{payload}");
+    let hooks = json(&scene, &["hooks", "list"]).await?;
+    ensure!(hooks[0]["metadata"]["name"] == "shop", "{hooks}");
+    Ok(())
+}
