@@ -163,8 +163,9 @@ fn proof(proof: &Proof<'_>) -> String {
                 AccountClaim::Subject => "`sub` is `verification.token.account`",
             };
             format!(
-                "Header `Authorization`: `Bearer` and a token (JWT, RS256) signed by {issuer}, whose `aud` is \
-                 `verification.token.audience`, and whose {account}."
+                "Header `Authorization`: `Bearer` and a token (JWT, {}) signed by {issuer}, whose `aud` is \
+                 `verification.token.audience`, and whose {account}.",
+                jwt.algorithms.join(" or ")
             )
         }
     }

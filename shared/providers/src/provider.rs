@@ -208,6 +208,8 @@ pub enum Scheme {
 pub struct Jwt {
     /// Issuers, any of which will do; empty: the Hook names one.
     pub issuers: &'static [&'static str],
+    /// Algorithms that its signature may have.
+    pub algorithms: &'static [&'static str],
     /// Which claim names the account.
     pub account: AccountClaim,
 }

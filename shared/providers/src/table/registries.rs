@@ -151,6 +151,7 @@ pub(super) const GAR_PUBSUB: Provider = Provider {
     title: "Google Artifact Registry (Pub/Sub)",
     proofs: &[Proof::Jwt(Jwt {
         issuers: &["https://accounts.google.com", "accounts.google.com"],
+        algorithms: &["RS256"],
         account: AccountClaim::VerifiedEmail,
     })],
     event_type: &[body("/action")],

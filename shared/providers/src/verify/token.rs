@@ -100,8 +100,8 @@ impl TokenClaim {
     }
 }
 
-/// Reads the token and what it has to say. A token that is signed in any other way than RS256, or not at all, is
-/// refused here, before anybody looks for a key.
+/// Reads the token and what it has to say. A token that is signed in another way than the provider's table allows,
+/// or not at all, is refused here, before anybody looks for a key.
 pub(super) fn read(
     jwt: &Jwt,
     settings: &Settings,
@@ -125,9 +125,10 @@ pub(super) fn read(
         .ok()
         .filter(|token| token.len() <= LONGEST);
     let token = token.ok_or_else(|| malformed(HEADER, "it is too long, or not text"))?;
-    if algorithm(token).ok_or_else(|| malformed(HEADER, "it is not a signed token"))? != "RS256" {
-        return Err(Refusal::NotAllowed("the algorithm of the token".to_owned()));
-    }
+    let named = algorithm(token).ok_or_else(|| malformed(HEADER, "it is not a signed token"))?;
+    let allowed = jwt.algorithms.iter().find(|allowed| named == **allowed);
+    let algorithm =
+        allowed.ok_or_else(|| Refusal::NotAllowed("the algorithm of the token".to_owned()))?;
     let named = jwt.issuers.iter().map(|issuer| (*issuer).to_owned());
     let issuers: Vec<String> = match &wanted.issuer {
         Some(issuer) if jwt.issuers.is_empty() => vec![issuer.clone()],
@@ -138,7 +139,7 @@ pub(super) fn read(
     }
     Ok(TokenClaim {
         token: token.to_owned(),
-        algorithm: "RS256",
+        algorithm,
         issuers,
         audience: wanted.audience.clone(),
         account: wanted.account.clone(),

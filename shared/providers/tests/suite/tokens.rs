@@ -1,5 +1,7 @@
 //! Signed tokens: what is read of them here, and what their claims have to be once their signature is checked.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use providers::provider::AccountClaim;
 use providers::{Proven, Refusal, TokenClaim};
 use serde_json::{Value, json};
@@ -36,6 +38,29 @@ fn a_push_of_google_says_what_is_still_to_be_checked() {
         .unwrap()
         .to_owned();
     assert_eq!(sent, format!("Bearer {}", claim.token));
+}
+
+#[test]
+fn a_cluster_signs_with_keys_of_either_kind_and_google_with_one() {
+    let head = |algorithm: &str| {
+        let header = format!(r#"{{"alg":"{algorithm}","kid":"k"}}"#);
+        format!("Bearer {}.e30.c2ln", URL_SAFE_NO_PAD.encode(header))
+    };
+    for (id, accepted) in [
+        ("gar-pubsub", &["RS256"][..]),
+        ("knative-broker-token", &["RS256", "ES256"]),
+    ] {
+        for algorithm in ["RS256", "ES256", "PS256", "HS256", "none", "rs256", ""] {
+            let mut vector = one(id);
+            vector.set("authorization", head(algorithm).as_bytes());
+            let claim = match vector.verify() {
+                Ok(Proven::Token(claim)) => Some(claim.algorithm),
+                _ => None,
+            };
+            let expected = accepted.iter().copied().find(|known| *known == algorithm);
+            assert_eq!(claim, expected, "{id} {algorithm}");
+        }
+    }
 }
 
 fn with(change: impl FnOnce(&mut Value)) -> Result<(), Refusal> {
