@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header::RETRY_AFTER};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::client::Body;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -113,24 +113,25 @@ impl Cluster {
 
     async fn attempt(&self, doing: &str, request: Request<Vec<u8>>) -> Result<Bytes, Fault> {
         let limit = self.deadline.min(Instant::now() + self.attempt);
+        let unavailable = |message| Fault::new(Kind::Unavailable, doing, message);
         let exchange = async {
-            let response = self
-                .client
-                .send(request.map(Body::from))
-                .await
-                .map_err(|error| chain(&error))?;
+            let response = self.client.send(request.map(Body::from)).await;
+            let response = response.map_err(|error| unavailable(chain(&error)))?;
             let (parts, body) = response.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES)
-                .collect()
-                .await
-                .map_err(|error| format!("the API server's answer broke off: {error}"))?;
+            let body = Limited::new(body, ANSWER_BYTES).collect().await;
+            let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+                // It would be as large the next time.
+                true => {
+                    let message =
+                        format!("the API server's answer has more than {ANSWER_BYTES} bytes");
+                    Fault::new(Kind::TooLarge, doing, message)
+                }
+                false => unavailable(format!("the API server's answer broke off: {error}")),
+            })?;
             Ok((parts, body.to_bytes()))
         };
-        let (parts, body) = timeout_at(limit, exchange)
-            .await
-            .map_err(|_| "the API server did not answer in time".to_owned())
-            .flatten()
-            .map_err(|message| Fault::new(Kind::Unavailable, doing, message))?;
+        let late = |_| unavailable("the API server did not answer in time".to_owned());
+        let (parts, body) = timeout_at(limit, exchange).await.map_err(late).flatten()?;
         if parts.status.is_success() {
             return Ok(body);
         }

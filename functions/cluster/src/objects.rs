@@ -241,7 +241,8 @@ impl Cluster {
     /// One page of a list.
     ///
     /// # Errors
-    /// A [`Fault`]; of kind [`Kind::NotFound`] where the place that the page before ended at is known no more: begin anew.
+    /// A [`Fault`]; of kind [`Kind::TooLarge`] where so many objects are too much for one answer: ask for fewer. Of kind
+    /// [`Kind::NotFound`] where the place that the page before ended at is known no more: begin anew.
     pub async fn list<T: DeserializeOwned>(
         &self,
         resource: Resource,

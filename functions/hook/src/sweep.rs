@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use cluster::{Cluster, Fault, Listing, Page};
+use cluster::{Cluster, Fault, Kind, Listing, Page, Resource};
 use futures_util::future::join_all;
 use hooks::{Delivery, Hook, Kept, Outcome, hook::Retention, object::Metadata, run::HOOK};
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -30,7 +30,7 @@ use crate::{
 const PAGE: usize = 500;
 
 /// Hooks on one page, which shows them whole.
-const HOOKS_PAGE: usize = 20;
+const HOOKS_PAGE: usize = 100;
 
 /// Hooks that are looked at by every sweep; of more, each in its minute of the hour.
 const ALWAYS: usize = 200;
@@ -109,6 +109,22 @@ impl Sweep<'_> {
         Cluster::new(self.service.client.clone(), self.service.patience)
     }
 
+    /// One page, with fewer objects where they are large: what one tenant writes must not keep the others' from being seen.
+    async fn page<T: DeserializeOwned>(
+        &self,
+        resource: Resource,
+        mut listing: Listing<'_>,
+    ) -> Result<Page<T>, Fault> {
+        loop {
+            match self.cluster().list(resource, &listing).await {
+                Err(fault) if fault.kind == Kind::TooLarge && listing.limit > 1 => {
+                    listing.limit = (listing.limit / 8).max(1);
+                }
+                page => return page,
+            }
+        }
+    }
+
     /// Whether there is time left; if not, the next sweep has work left.
     fn goes_on(&mut self) -> bool {
         let goes_on = Instant::now() < self.deadline;
@@ -131,7 +147,7 @@ impl Sweep<'_> {
                 from: &from,
                 ..Listing::default()
             };
-            let Page { items, next } = self.cluster().list::<Value>(HOOKS, &listing).await?;
+            let Page { items, next } = self.page::<Value>(HOOKS, listing).await?;
             for group in items.chunks(AT_ONCE) {
                 let always = self.swept.hooks < ALWAYS;
                 let looked = join_all(group.iter().map(|hook| self.hook(hook, always))).await;
@@ -198,7 +214,7 @@ impl Sweep<'_> {
                 metadata_only: true,
                 ..Listing::default()
             };
-            let Page { items, next } = self.cluster().list::<Item>(DELIVERIES, &listing).await?;
+            let Page { items, next } = self.page::<Item>(DELIVERIES, listing).await?;
             let mut left = Vec::new();
             for Item { metadata } in items {
                 self.swept.examined += 1;

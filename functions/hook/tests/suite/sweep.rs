@@ -134,3 +134,34 @@ async fn a_hook_says_what_the_cluster_around_it_lacks() {
     let told = message().await;
     assert!(told.starts_with("\"True\""), "{told}");
 }
+
+#[tokio::test]
+async fn large_objects_of_one_tenant_do_not_hide_the_others() {
+    let world = Settings {
+        deadline: Duration::from_millis(300),
+        ..Settings::default()
+    }
+    .start();
+    world.hook("shop", json!([build()])).await;
+    world.fail(Some(Fault::DeadFrom(3)));
+    world.push("shop", "1").await;
+    // Twelve megabytes, more than an answer may have, and before it in the order of names.
+    let path = format!("/apis/hookrun.dev/v1alpha1/namespaces/{NAMESPACE}/deliveries");
+    for number in 0..48 {
+        let object = json!({
+            "apiVersion": "hookrun.dev/v1alpha1", "kind": "Delivery",
+            "metadata": {
+                "name": format!("a-{number}"), "annotations": {"note": "x".repeat(250 << 10)},
+                "labels": {"hookrun.dev/outcome": "Filtered"},
+            },
+        });
+        let (status, told) = world.call(Method::POST, &path, &object).await;
+        assert!(status.is_success(), "{told}");
+    }
+    let next = world.again(Settings::default());
+    let swept = next.service.sweep(&sweeping(), after(61)).await.unwrap();
+    assert_eq!(
+        (swept.examined, swept.finished, swept.failed),
+        (49, 1, None)
+    );
+}
