@@ -113,6 +113,7 @@ pub fn repository() -> &'static Path {
 /// ```
 pub struct Setup<'a> {
     cluster: &'a Cluster,
+    name: &'static str,
     server: String,
     role: PathBuf,
     account: Option<Account>,
@@ -246,7 +247,7 @@ impl Setup<'_> {
         let kubeconfig = self.cluster.kubeconfig(&self.server, &account.token)?;
         let mut command = Command::new(executable());
         command
-            .args(["flow", "--port", "0"])
+            .args([self.name, "--port", "0"])
             .args(self.arguments)
             // What the developer's shell has set is no part of the test.
             .env_clear()
@@ -272,10 +273,21 @@ impl Function {
     /// Role of the manifests in the namespaces that [`Setup::run_in`] names.
     #[must_use]
     pub fn on(cluster: &Cluster) -> Setup<'_> {
+        Self::named("flow", "knative/namespace/role.yaml", cluster)
+    }
+
+    /// The function that serves Hooks, `hookrun hook`, otherwise like [`Function::on`].
+    #[must_use]
+    pub fn hooks(cluster: &Cluster) -> Setup<'_> {
+        Self::named("hook", "knative/hooks/hook-role.yaml", cluster)
+    }
+
+    fn named<'a>(name: &'static str, role: &str, cluster: &'a Cluster) -> Setup<'a> {
         let setup = Setup {
             cluster,
+            name,
             server: cluster.url().to_owned(),
-            role: repository().join("knative/namespace/role.yaml"),
+            role: repository().join(role),
             account: None,
             namespaces: Vec::new(),
             arguments: Vec::new(),

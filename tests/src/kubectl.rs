@@ -115,7 +115,7 @@ impl Kubectl {
     }
 
     /// What a command prints that must succeed.
-    fn ok(&self, arguments: &[&str], input: &str) -> Result<String> {
+    pub(crate) fn ok(&self, arguments: &[&str], input: &str) -> Result<String> {
         let (success, output, errors) = self.run(arguments, input)?;
         ensure!(success, "kubectl {}: {errors}", arguments.join(" "));
         Ok(output)
@@ -134,7 +134,7 @@ impl Kubectl {
     }
 
     /// A command that prints lines with these words, in this order; others may be between them.
-    fn shows(&self, arguments: &[&str], lines: &[&[&str]]) -> Result<()> {
+    pub(crate) fn shows(&self, arguments: &[&str], lines: &[&[&str]]) -> Result<()> {
         let output = self.ok(arguments, "")?;
         let mut rest = output.lines();
         for words in lines {

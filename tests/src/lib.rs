@@ -45,6 +45,8 @@ pub mod kubernetes_api;
 
 pub mod api_faults;
 pub mod concurrency;
+pub mod hooks;
+pub mod hooks_cli;
 pub mod hostile;
 pub mod kill;
 pub mod payload;
@@ -73,7 +75,9 @@ pub fn all() -> Vec<case::Case> {
         payload::cases(),
         sinks::cases(),
         tools::cases(),
+        hooks_cli::cases(),
         both_apis::cases(),
+        hooks::cases(),
     ]
     .into_iter()
     .flatten()

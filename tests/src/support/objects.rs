@@ -191,8 +191,12 @@ impl Objects {
     }
 
     fn path(&self, kind: &str, name: &str) -> Result<String> {
-        let plural = format!("{}s", kind.to_lowercase());
+        let plural = match kind {
+            "Delivery" => "deliveries".to_owned(),
+            _ => format!("{}s", kind.to_lowercase()),
+        };
         let group = match kind {
+            "Hook" | "Delivery" => "apis/hookrun.dev/v1alpha1",
             "Task" | "Pipeline" | "PipelineRun" | "TaskRun" => "apis/tekton.dev/v1",
             "Secret" | "ConfigMap" | "ServiceAccount" | "Pod" => "api/v1",
             _ => bail!("where is kind {kind:?}?"),

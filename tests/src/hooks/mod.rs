@@ -1,0 +1,36 @@
+//! Hooks and Deliveries on the real API server with Tekton's real admission: any provider's webhook becomes exactly one
+//! run per rule, and the Delivery says why.
+
+mod acceptance;
+mod commands;
+mod definitions;
+mod hostile;
+mod isolation;
+mod kill;
+mod once;
+mod rights;
+mod rotation;
+mod scene;
+mod vectors;
+
+use crate::case::Case;
+
+/// The cases.
+#[must_use]
+pub fn cases() -> Vec<Case> {
+    [
+        definitions::cases(),
+        vectors::cases(),
+        acceptance::cases(),
+        isolation::cases(),
+        once::cases(),
+        rights::cases(),
+        rotation::cases(),
+        commands::cases(),
+        hostile::cases(),
+        kill::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
