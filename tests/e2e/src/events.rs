@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use system_tests::{case::Case, function::repository, support::objects::name};
 use uuid::Uuid;
 
+mod tokens;
+
 use crate::{
     artisan::{flow, step},
     install::{EVENTS, LABEL, MAIN},
@@ -39,9 +41,18 @@ pub(crate) fn cases() -> Vec<Case<World>> {
     ]
 }
 
-/// The one that disturbs others. `own` is whether the cluster is the repository's, whose API server can be killed.
+/// Those that disturb others. `own` is whether the cluster is the repository's, whose API server can be killed, and whose
+/// Eventing can be set up otherwise.
 pub(crate) fn alone(own: bool) -> Vec<Case<World>> {
     vec![
+        case(
+            "events::with_tokens_only_the_account_of_the_trigger_starts_runs",
+            300,
+            MAIN,
+            tokens::tokens,
+        )
+        .ignored_if(!own)
+        .alone(),
         case(
             "events::events_that_meet_a_stopped_api_server_are_delivered_later_and_once",
             300,
