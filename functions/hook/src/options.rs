@@ -123,3 +123,24 @@ impl Takeover {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_taken_over_while_somebody_may_be_at_work_on_it() {
+        let takes = |seconds| {
+            let takeover = Takeover {
+                hook_takeover: Duration::from_secs(seconds),
+            };
+            let patience = cluster::Patience {
+                attempt: Duration::from_secs(5),
+                event: Duration::from_secs(20),
+            };
+            takeover.check(patience).is_ok()
+        };
+        assert!(takes(60) && takes(21));
+        assert!(!takes(20));
+    }
+}

@@ -18,8 +18,8 @@ use crate::{record, resource};
 
 /// The Delivery of a replay. `id` tells replays of the same event apart: the same one gives the same name.
 ///
-/// Its payload is where that of the old one is; a Secret that holds it has to get the new Delivery as an owner beside the
-/// old one.
+/// Its payload is where that of the old one is; a Secret that holds it has to get the new Delivery as an owner beside
+/// the old one.
 ///
 /// # Errors
 /// What is wrong with the Hook.

@@ -271,3 +271,36 @@ async fn a_run_that_takes_the_payload_owns_it() {
     let text = BASE64_STANDARD.decode(text).unwrap();
     assert_eq!(text, crate::support::PUSH.as_bytes());
 }
+
+#[tokio::test]
+async fn a_cloud_event_is_told_by_source_and_id_and_answered_as_a_broker_wants() {
+    let world = Settings::default().start();
+    world.secret("events", "a token of some length").await;
+    let spec = json!({
+        "provider": "cdevents",
+        "verification": {"secretRefs": [{"name": "events"}]},
+        "rules": [{"name": "scan", "events": ["dev.cdevents.*"], "pipelineRef": {"name": "scan"}}],
+    });
+    world.hook_of("events", spec).await;
+    let mut headers = http::HeaderMap::new();
+    for (name, value) in [
+        ("content-type", "application/json"),
+        ("ce-specversion", "1.0"),
+        ("ce-type", "dev.cdevents.artifact.published.0.2.0"),
+        ("ce-source", "/test/ci"),
+        ("ce-id", "7"),
+        ("authorization", "Bearer a token of some length"),
+    ] {
+        headers.insert(name, value.parse().unwrap());
+    }
+    // A Broker takes a body for another event.
+    for body in [r#"{"a": 1}"#, r#"{"a": 2}"#] {
+        let (status, told) = world.send("events", &headers, body).await;
+        assert_eq!((status, told), (StatusCode::ACCEPTED, Value::Null));
+    }
+    assert_eq!(world.deliveries().await.len(), 1);
+    assert_eq!(world.runs().await.len(), 1);
+    headers.insert("authorization", "Bearer another".parse().unwrap());
+    let (status, told) = world.send("events", &headers, "{}").await;
+    assert_eq!((status, told), (StatusCode::UNAUTHORIZED, Value::Null));
+}
