@@ -18,14 +18,17 @@ use crate::{
 };
 
 /// What `kubectl apply -k` is given, each on its own.
-const KUSTOMIZATIONS: [&str; 8] = [
+const KUSTOMIZATIONS: [&str; 11] = [
+    "knative/crds",
     "knative/minimal",
     "knative/full",
     "knative/namespace",
     "knative/flows",
     "kourier",
     "examples/install/functions",
+    "examples/install/namespace",
     "examples/install/name",
+    "examples/install/hooks",
     "examples/tenants",
 ];
 
@@ -79,7 +82,7 @@ pub fn cases() -> Vec<Case> {
                         commands.insert(container["args"].to_string());
                     }
                 }
-                let expected = ["dead-letters", "flow", "sweep", "sweeper"];
+                let expected = ["dead-letters", "flow", "hook", "sweep", "sweeper"];
                 ensure!(
                     commands == expected.map(|name| json!([name]).to_string()).into(),
                     "{commands:?}"
@@ -127,12 +130,20 @@ pub fn cases() -> Vec<Case> {
                         "ConfigMap" => ("api/v1", "configmaps"),
                         "CronJob" => ("apis/batch/v1", "cronjobs"),
                         "NetworkPolicy" => ("apis/networking.k8s.io/v1", "networkpolicies"),
+                        "CustomResourceDefinition" => {
+                            ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions")
+                        }
                         _ => continue,
                     };
-                    object["metadata"]["namespace"] = namespace.clone().into();
+                    let place = if object["kind"] == "CustomResourceDefinition" {
+                        String::new()
+                    } else {
+                        object["metadata"]["namespace"] = namespace.clone().into();
+                        format!("/namespaces/{namespace}")
+                    };
                     // Strict: a misspelt field is an error, not a warning. One account is there already.
                     let request = http::Request::patch(format!(
-                        "/{group}/namespaces/{namespace}/{plural}/{}?dryRun=All&fieldValidation=Strict&fieldManager=test&force=true",
+                        "/{group}{place}/{plural}/{}?dryRun=All&fieldValidation=Strict&fieldManager=test&force=true",
                         name(&object)
                     ))
                     .header("content-type", "application/apply-patch+yaml")
@@ -160,7 +171,7 @@ pub fn cases() -> Vec<Case> {
                     )
                     .replace("newTag: \"0.1.0\"", "newTag: \"9.8.7\"");
                 fs::write(&place, other)?;
-                for (folder, images, fetching) in [("minimal", 2, 1), ("full", 4, 2)] {
+                for (folder, images, fetching) in [("minimal", 3, 1), ("full", 5, 2)] {
                     let objects = render_folder(&cluster, &copy.path().join(folder))?;
                     let found = with_image(&objects, "registry.example.com/team/other:9.8.7")?;
                     ensure!(found == (images, fetching), "{folder}: {found:?}");
@@ -168,18 +179,24 @@ pub fn cases() -> Vec<Case> {
                 // And so does a folder of one's own.
                 let objects = render(&cluster, "examples/install/functions")?;
                 let found = with_image(&objects, "registry.example.com/hookrun:0.1.0")?;
-                ensure!(found == (2, 1), "{found:?}");
+                ensure!(found == (3, 1), "{found:?}");
                 Ok(())
             },
         ),
         case(
-            "manifests::manifests_let_both_services_of_the_flow_function_be_given_stores",
+            "manifests::manifests_let_functions_be_given_the_stores_that_they_use",
             async |cluster| {
                 let objects = render(&cluster, "knative/full")?;
-                for service in ["hookrun-flow", "hookrun-flow-events"] {
+                let payloads = &STORES[1..];
+                for (service, stores) in [
+                    ("hookrun-flow", &STORES[..]),
+                    ("hookrun-flow-events", &STORES[..]),
+                    ("hookrun-hook", payloads),
+                    ("hookrun-sweep", payloads),
+                ] {
                     let service = find(&objects, "Service", service)?;
                     let container = &pod(service).context("a pod")?["containers"][0];
-                    for secret in STORES {
+                    for secret in stores {
                         let source = json!({"secretRef": {"name": secret, "optional": true}});
                         ensure!(
                             container["envFrom"]
@@ -197,15 +214,29 @@ pub fn cases() -> Vec<Case> {
             async |cluster| {
                 let objects = render(&cluster, "knative/full")?;
                 let services: Vec<_> = all(&objects, "Service").collect();
-                ensure!(services.len() == 4, "{} Services", services.len());
+                ensure!(services.len() == 5, "{} Services", services.len());
                 for service in services {
                     check_limits(service).with_context(|| name(service).to_owned())?;
                 }
                 // What the answer waits for ends before the answer is due.
                 let sweep = find(&objects, "Service", "hookrun-sweep")?;
                 ensure!(
-                    seconds(sweep, "HOOKRUN_PAYLOAD_SWEEP_TIMEOUT")? + 10
+                    seconds(sweep, "HOOKRUN_SWEEP_TIME")?
+                        + seconds(sweep, "HOOKRUN_PAYLOAD_SWEEP_TIMEOUT")?
+                        + 10
                         <= seconds(sweep, "HOOKRUN_REQUEST_TIME")?
+                );
+                // The largest webhook of any provider fits into the memory for bodies, where each counts four times.
+                let hook = find(&objects, "Service", "hookrun-hook")?;
+                let largest = providers::PROVIDERS
+                    .iter()
+                    .map(|provider| provider.body_bytes)
+                    .max()
+                    .context("providers")?;
+                let memory = number(variable(hook, "HOOKRUN_MEMORY_BYTES")?, "MiB")? << 20;
+                ensure!(
+                    (largest * 4) as u64 <= memory,
+                    "{largest} bytes, {memory} bytes"
                 );
                 // The Broker waits for the answer of whoever is the last to give up.
                 let delivery = &find(&objects, "Broker", "default")?["spec"]["delivery"];
@@ -214,22 +245,22 @@ pub fn cases() -> Vec<Case> {
             },
         ),
         case(
-            "manifests::only_the_flow_function_is_reached_from_outside",
+            "manifests::only_the_flow_and_the_hook_function_are_reached_from_outside",
             async |cluster| {
                 let visibility = |service: &Value| {
                     service["metadata"]["labels"]["networking.knative.dev/visibility"].clone()
                 };
                 for folder in ["knative/minimal", "knative/full"] {
                     for service in all(&render(&cluster, folder)?, "Service") {
-                        let outside = name(service) == "hookrun-flow";
+                        let outside = ["hookrun-flow", "hookrun-hook"].contains(&name(service));
                         let local = visibility(service) == "cluster-local";
                         ensure!(outside != local, "{folder}: {service:#}");
                     }
                 }
-                // Where it has a name of its own, that may be the only way.
-                let objects = render(&cluster, "examples/install/functions")?;
-                let flow = find(&objects, "Service", "hookrun-flow")?;
-                ensure!(visibility(flow) == "cluster-local", "{flow:#}");
+                // Where they have names of their own, those may be the only way.
+                for service in all(&render(&cluster, "examples/install/functions")?, "Service") {
+                    ensure!(visibility(service) == "cluster-local", "{service:#}");
+                }
                 Ok(())
             },
         ),
@@ -312,17 +343,19 @@ pub fn cases() -> Vec<Case> {
             },
         ),
         case(
-            "manifests::manifests_bind_the_role_to_the_account_that_the_service_uses",
+            "manifests::manifests_bind_each_role_to_the_account_that_makes_its_requests",
             async |cluster| {
                 let objects = render(&cluster, "knative/minimal")?;
-                let service = find(&objects, "Service", "hookrun-flow")?;
-                let account = &pod(service).context("a pod")?["serviceAccountName"];
-                let mut bindings = 0;
+                let running: BTreeSet<_> = objects
+                    .iter()
+                    .filter_map(|object| pod(object)?["serviceAccountName"].as_str())
+                    .map(|account| format!("hookrun/{account}"))
+                    .collect();
+                let mut bound = BTreeSet::new();
                 for (folder, binding) in everything(&cluster)? {
                     if binding["kind"] != "RoleBinding" {
                         continue;
                     }
-                    bindings += 1;
                     let [subject] = binding["subjects"]
                         .as_array()
                         .context("subjects")?
@@ -330,13 +363,24 @@ pub fn cases() -> Vec<Case> {
                     else {
                         anyhow::bail!("{folder}: {binding:#}");
                     };
-                    ensure!(
-                        subject["name"] == *account
-                            && subject["namespace"] == service["metadata"]["namespace"],
-                        "{folder}: {binding:#}"
-                    );
+                    let text = |field: &str| subject[field].as_str().unwrap_or_default();
+                    let account = format!("{}/{}", text("namespace"), text("name"));
+                    // Either a function's, or the one as which the Hooks of that namespace act.
+                    let hooks = binding["metadata"]["namespace"] == subject["namespace"];
+                    ensure!(hooks || running.contains(&account), "{folder}: {binding:#}");
+                    bound.insert(format!("{} {account}", name(&binding)));
                 }
-                ensure!(bindings == 2, "{bindings} bindings");
+                let expected = [
+                    "hookrun team-blue/hookrun",
+                    "hookrun-flow hookrun/hookrun-flow",
+                    "hookrun-flow-store hookrun/hookrun-flow",
+                    "hookrun-hook hookrun/hookrun-hook",
+                    "hookrun-sweep hookrun/hookrun-sweep",
+                ];
+                ensure!(bound.iter().eq(expected), "{bound:?}");
+                // What a Hook acts as unless it says otherwise.
+                let hook: hooks::HookSpec = serde_json::from_value(json!({"provider": "github"}))?;
+                ensure!(hook.service_account_name == "hookrun", "{hook:?}");
                 Ok(())
             },
         ),
@@ -381,6 +425,7 @@ pub fn cases() -> Vec<Case> {
                     "flows.example.com",
                     "green.hookrun.example.com",
                     "hookrun.example.com",
+                    "hooks.example.com",
                 ];
                 ensure!(names.iter().eq(expected), "{names:?}");
                 Ok(())

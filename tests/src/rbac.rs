@@ -1,5 +1,6 @@
 //! What the functions may do in the cluster: exactly what the files of `tests/rbac` list, and nothing that they do not need.
-//! Only the flow function may do anything at all; `manifests.rs` sees to that.
+//! That the hook function and the sweep need all of theirs is shown in `hooks/rights.rs`; who else may do something at all
+//! is seen to in `manifests.rs`.
 //!
 //! All other cases run with the same Role, so that a missing right fails them.
 
@@ -21,8 +22,17 @@ use crate::{
 const ROLE: &str = "knative/namespace/role.yaml";
 
 /// Every Role of the manifests, and the list of the rights that it gives.
-const ROLES: [(&str, &str); 2] = [
+const ROLES: [(&str, &str); 5] = [
     (ROLE, "tests/rbac/hookrun-flow.txt"),
+    (
+        "knative/hooks/hook-role.yaml",
+        "tests/rbac/hookrun-hook.txt",
+    ),
+    (
+        "knative/hooks/sweep-role.yaml",
+        "tests/rbac/hookrun-sweep.txt",
+    ),
+    ("knative/hooks/account-role.yaml", "tests/rbac/hookrun.txt"),
     (
         "knative/flows/role.yaml",
         "tests/rbac/hookrun-flow-store.txt",
@@ -34,7 +44,7 @@ const ROLES: [(&str, &str); 2] = [
 pub fn cases() -> Vec<Case> {
     vec![
         case(
-            "rbac::rights_of_the_function_are_the_committed_ones",
+            "rbac::rights_of_every_role_are_the_committed_ones",
             async |cluster| {
                 for (role, list) in ROLES {
                     check_rights(&cluster, role, list).await.context(role)?;
@@ -43,7 +53,7 @@ pub fn cases() -> Vec<Case> {
             },
         ),
         case(
-            "rbac::rights_of_the_function_are_all_needed",
+            "rbac::rights_of_the_flow_function_are_all_needed",
             async |cluster| {
                 let all = grants()?;
                 tour(&cluster, &all).await.context("with all rights")?;
