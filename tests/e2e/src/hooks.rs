@@ -42,6 +42,9 @@ const CLOCK: Duration = Duration::from_secs(3);
 /// The Pipeline that all Hooks here start.
 const PIPELINE: &str = "e2e-hook";
 
+/// Names and values.
+type Headers = Vec<(&'static str, String)>;
+
 /// Somebody who sends webhooks: what a Hook says of them, what they send, and how they prove themselves.
 struct Sender {
     provider: &'static str,
@@ -52,7 +55,7 @@ struct Sender {
     /// A push to `main`.
     payload: fn() -> Value,
     /// Headers of one request: secret, identity of the event, body.
-    headers: fn(&str, &str, &[u8]) -> Vec<(&'static str, String)>,
+    headers: fn(&str, &str, &[u8]) -> Headers,
 }
 
 /// "Validating webhook deliveries" and "Webhook events and payloads" of GitHub's documentation.
