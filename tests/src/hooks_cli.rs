@@ -1,5 +1,5 @@
-//! The commands for people, `hookrun hooks` and `hookrun deliveries`, against `hookrun dev`: what a newcomer does, and what
-//! programs rely on.
+//! The commands for people, `hookrun hooks` and `hookrun deliveries`, against `hookrun dev`: what a newcomer does, and
+//! what programs rely on.
 
 use std::{
     path::Path,

@@ -22,11 +22,11 @@ pub(crate) enum Deliveries {
     Show(Show),
     /// Run events again: each gets a new Delivery that points at the old one, and is decided by the Hook of today.
     ///
-    /// The new Delivery says what is to be started before anything is; the sweep starts it, once, also if this command is
-    /// ended meanwhile. Replaying twice starts two runs, unless both have the same --id.
+    /// The new Delivery says what is to be started before anything is; the sweep starts it, once, also if this command
+    /// is ended meanwhile. Replaying twice starts two runs, unless both have the same --id.
     ///
-    /// The exit code is 0 if all were replayed (or would be), 1 if one was not, 2 if none could be found, 3 if they had not
-    /// ended when the time of --wait was over.
+    /// The exit code is 0 if all were replayed (or would be), 1 if one was not, 2 if none could be found, 3 if they had
+    /// not ended when the time of --wait was over.
     #[command(
         after_help = "Examples:\n  hookrun deliveries replay github-k3v9x0q2ab --wait 2m\n  \
         hookrun deliveries replay --hook github --since 1h --outcome failed --dry-run"

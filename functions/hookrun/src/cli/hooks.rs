@@ -11,8 +11,8 @@ use super::common::{Objects, Output};
 pub(crate) enum Hooks {
     /// Write a Hook and its Secret, and tell how to register the URL at the provider.
     ///
-    /// The YAML goes to standard output, what to do with it to standard error. The secret is made from the randomness of
-    /// the operating system and is shown nowhere else.
+    /// The YAML goes to standard output, what to do with it to standard error. The secret is made from the randomness
+    /// of the operating system and is shown nowhere else.
     ///
     /// Without a provider the known ones are listed.
     #[command(after_help = "Examples:\n  hookrun hooks new github > hook.yaml\n  \
@@ -37,8 +37,8 @@ pub(crate) enum Hooks {
     Explain(Explain),
     /// Test a Hook against a folder of captured requests.
     ///
-    /// The folder holds `hook.yaml` (the Hook; Secrets may follow it) and one YAML file per case. Nothing is sent, and no
-    /// cluster is needed.
+    /// The folder holds `hook.yaml` (the Hook; Secrets may follow it) and one YAML file per case. Nothing is sent, and
+    /// no cluster is needed.
     ///
     /// The exit code is 0 if every case is as expected, 1 if one is not, 2 if something cannot be read.
     #[command(after_help = CASE)]
@@ -158,8 +158,8 @@ pub(crate) struct New {
 /// `hookrun hooks send`
 #[derive(Debug, Args)]
 pub(crate) struct Send {
-    /// The Hook: a YAML file (its Secret may follow it, as `hookrun hooks new` writes them), or its name in the cluster,
-    /// as `name` or `namespace/name`. `-` is standard input.
+    /// The Hook: a YAML file (its Secret may follow it, as `hookrun hooks new` writes them), or its name in the
+    /// cluster, as `name` or `namespace/name`. `-` is standard input.
     #[arg(value_name = "HOOK", value_hint = ValueHint::FilePath)]
     pub(crate) hook: String,
 

@@ -145,9 +145,10 @@ impl Made {
             );
             let called = called.as_str().unwrap_or_default();
             say(&format!("{} {namespace}/{called} created", resource.kind));
-        }
-        if let Some(text) = self.text() {
-            output::write(format!("{text}\n").as_bytes())?;
+            // At once: whatever happens now, nothing would show it again.
+            if let Some(text) = self.text().filter(|_| resource == SECRETS) {
+                output::write(format!("{text}\n").as_bytes())?;
+            }
         }
         Ok(())
     }
