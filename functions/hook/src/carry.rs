@@ -9,7 +9,7 @@ use cluster::{Cluster, Fault, Kind, Part, Planned, SECRETS};
 use flows::tekton::{Metadata, Secret};
 use futures_util::future::join_all;
 use hooks::{
-    Delivery, Hook, Outcome,
+    Delivery, Outcome,
     delivery::{RuleRecord, RunPayload},
     run::MANAGED_BY,
 };
@@ -23,7 +23,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use crate::{
     payload, record,
-    resource::{self, DELIVERIES, HOOKS},
+    resource::{self, DELIVERIES},
     rights::{self, Rights},
 };
 
@@ -131,31 +131,21 @@ pub(crate) async fn carry_out(
 
 /// Why nothing of the Delivery may be started now.
 async fn refused(cluster: &Cluster, rights: &Rights, delivery: &Delivery) -> Option<Came> {
-    let namespace = &delivery.metadata.namespace;
-    let asked = async {
-        let account = account(cluster, delivery).await?;
-        let allowed = rights.may_start(cluster, namespace, &account).await?;
-        Ok::<_, Fault>((account, allowed))
+    let metadata = &delivery.metadata;
+    let Some(account) = metadata.annotations.get(resource::SERVICE_ACCOUNT) else {
+        let name = resource::SERVICE_ACCOUNT;
+        return Some(Came::failed(format!(
+            "the Delivery does not say as which ServiceAccount its runs are started (annotation {name})"
+        )));
     };
-    match asked.await {
-        Ok((_, true)) => None,
-        Ok((account, false)) => Some(Came::failed(rights::lacking(namespace, &account))),
+    let namespace = &metadata.namespace;
+    match rights.may_start(cluster, namespace, account).await {
+        Ok(true) => None,
+        Ok(false) => Some(Came::failed(rights::lacking(namespace, account))),
         Err(fault) => Some(Came::waits(format!(
             "cannot ask whether runs may be started: {fault}; it is tried again"
         ))),
     }
-}
-
-/// The ServiceAccount as which runs are started; where the Delivery does not say, that of its Hook.
-async fn account(cluster: &Cluster, delivery: &Delivery) -> Result<String, Fault> {
-    let metadata = &delivery.metadata;
-    if let Some(account) = metadata.annotations.get(resource::SERVICE_ACCOUNT) {
-        return Ok(account.clone());
-    }
-    let name = &delivery.record.hook.name;
-    let hook: Option<Value> = cluster.find(HOOKS, &metadata.namespace, name).await?;
-    let hook = hook.and_then(|hook| serde_json::from_value::<Hook>(hook).ok());
-    Ok(hook.map_or_else(String::new, |hook| hook.spec.service_account_name))
 }
 
 /// The payload, if some run needs it as it came and the cluster holds it.

@@ -304,7 +304,8 @@ impl Sweep<'_> {
             let names = deliveries.iter().map(|kept| kept.name.clone());
             let uids: BTreeMap<String, String> = names.zip(uids).collect();
             let retention = self.retentions.get(&(namespace.to_owned(), hook));
-            // Those of a Hook that is gone stay as long as those of one that says nothing.
+            // Those of a Hook that is gone stay as long as those of one that says nothing. Where there was no time to list all
+            // Hooks, there is none left for deletions either.
             let retention = retention.cloned().unwrap_or_default();
             let past = hooks::retain(deliveries, &retention, now);
             for group in past.chunks(AT_ONCE) {
