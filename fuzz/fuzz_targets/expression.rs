@@ -1,5 +1,5 @@
-//! Any expression over any payload, a line feed between them: it ends within its budget, with a value or a sentence, and
-//! each time in the same way.
+//! Any expression over any payload, a line feed between them: it ends within its budget, with a value or a sentence,
+//! and each time in the same way.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Any text as a token (JWT) and any JSON as its claims, a line feed between them: nothing but the claims that were asked
-//! for is permitted.
+//! Any text as a token (JWT) and any JSON as its claims, a line feed between them: nothing but the claims that were
+//! asked for is permitted.
 
 #![no_main]
 

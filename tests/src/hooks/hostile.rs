@@ -1,5 +1,5 @@
-//! Senders and authors of Hooks that mean harm: every request ends soon with a clear answer, what is not verified leaves
-//! nothing behind, and the next honest event is handled as if nothing had been.
+//! Senders and authors of Hooks that mean harm: every request ends soon with a clear answer, what is not verified
+//! leaves nothing behind, and the next honest event is handled as if nothing had been.
 
 use std::{
     sync::Arc,

@@ -25,7 +25,8 @@ use crate::{
 /// The time that is signed in all vectors.
 const SIGNED: i64 = 1_700_000_000;
 
-/// Vectors whose proof is a token: only its issuer can make a new one, and its keys cannot be had here. None may be let in.
+/// Vectors whose proof is a token: only its issuer can make a new one, and its keys cannot be had here. None may be let
+/// in; a token of the cluster itself is tried apart from them.
 const TOKENS: [&str; 5] = [
     "gar-pubsub",
     "gar-pubsub-other-account",
