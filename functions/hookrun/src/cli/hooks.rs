@@ -66,7 +66,7 @@ Examples:
   hookrun hooks explain hook.yaml github-k3v9x0q2ab";
 
 /// What a case of a test looks like.
-const CASE: &str = "A case is a YAML or JSON file:
+const CASE: &str = "A case is a YAML file:
 
   request:            # as for `hookrun hooks explain`
     headers: {X-GitHub-Event: push}
