@@ -98,11 +98,14 @@ impl Objects {
         let mut all = Vec::new();
         loop {
             let listed = api.list(&page).await;
-            let listed = listed.with_context(|| {
-                format!(
-                    "cannot list {}; are Hookrun's custom resources installed?",
-                    resource.plural
-                )
+            let listed = listed.map_err(|error| {
+                let missing = matches!(&error, kube::Error::Api(status) if status.code == 404);
+                let hint = if missing {
+                    ": are Hookrun's custom resources installed?"
+                } else {
+                    ""
+                };
+                anyhow::Error::from(error).context(format!("cannot list {}{hint}", resource.plural))
             })?;
             for object in listed.items {
                 all.push(typed(object)?);

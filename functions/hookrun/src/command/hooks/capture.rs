@@ -57,7 +57,12 @@ impl Request {
 
 /// A request, as somebody wrote it down.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[serde(
+    rename_all = "camelCase",
+    default,
+    deny_unknown_fields,
+    expecting = "a captured request"
+)]
 pub(super) struct Written {
     headers: BTreeMap<String, Value>,
     query: String,

@@ -45,7 +45,7 @@ pub(super) fn is_file(text: &str) -> bool {
     let named = [".yaml", ".yml", ".json"]
         .iter()
         .any(|end| text.ends_with(end));
-    text == "-" || named || path.is_file()
+    text == "-" || named || (path.exists() && !path.is_dir())
 }
 
 /// Reads the Hook that was typed. `secret_file` replaces its secrets.
