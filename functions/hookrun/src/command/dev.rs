@@ -117,8 +117,7 @@ fn hooks(
         policy: flow.policy.policy(client.default_namespace()),
         payloads: flow.payload_store.open(&credentials)?.map(Arc::new),
         flows: Some((
-            flow
-                .flow_store
+            flow.flow_store
                 .open(&credentials, store::connected(client.clone())),
             flow.run.clone(),
         )),

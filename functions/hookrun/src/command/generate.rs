@@ -25,7 +25,10 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<ExitCode> {
     );
     for provider in ::providers::PROVIDERS {
         let (name, title) = (provider.name, provider.title);
-        write(&folder.join(format!("docs/providers/{name}.md")), &::providers::page(provider))?;
+        write(
+            &folder.join(format!("docs/providers/{name}.md")),
+            &::providers::page(provider),
+        )?;
         // Writing to a String cannot fail.
         let _ = writeln!(index, "| [`{name}`]({name}.md) | {title} |");
     }

@@ -156,7 +156,9 @@ pub(crate) struct Web;
 impl Web {
     async fn get(url: &str) -> Result<bytes::Bytes, reqwest::Error> {
         let redirects = reqwest::redirect::Policy::none();
-        let client = reqwest::Client::builder().redirect(redirects).timeout(KEYS_TIME);
+        let client = reqwest::Client::builder()
+            .redirect(redirects)
+            .timeout(KEYS_TIME);
         let request = client.build()?.get(url).send();
         let mut answer = request.await?.error_for_status()?;
         let mut bytes = bytes::BytesMut::new();
@@ -173,7 +175,11 @@ impl Web {
 
 impl KeySource for Web {
     fn fetch<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<bytes::Bytes, String>> {
-        Box::pin(async move { Self::get(url).await.map_err(|error| format!("{url}: {error}")) })
+        Box::pin(async move {
+            Self::get(url)
+                .await
+                .map_err(|error| format!("{url}: {error}"))
+        })
     }
 }
 
