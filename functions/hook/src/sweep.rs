@@ -76,10 +76,11 @@ struct Sweep<'a> {
 }
 
 impl Service {
-    /// One bounded sweep over the namespaces that are allowed. `now` is the time that ages count from.
+    /// One bounded sweep over the namespaces that are allowed. `now` is the time that ages count from. A namespace that cannot
+    /// be swept, for want of a right there, does not keep the others from it: [`Swept::failed`] tells of it.
     ///
     /// # Errors
-    /// Something could not be listed; what was done before stays done.
+    /// Nothing could be listed in any namespace; what was done before stays done.
     pub async fn sweep(&self, options: &SweepOptions, now: Timestamp) -> Result<Swept, Fault> {
         let mut sweep = Sweep {
             service: self,
@@ -96,11 +97,25 @@ impl Service {
             Some(names) => names.iter().map(|name| Some(name.as_str())).collect(),
             None => vec![None],
         };
+        let (mut some, mut refused) = (false, None);
         for namespace in scopes {
-            sweep.hooks(namespace).await?;
-            sweep.deliveries(namespace).await?;
+            if !sweep.goes_on() {
+                break;
+            }
+            match sweep.namespace(namespace).await {
+                Ok(()) => some = true,
+                Err(fault) => {
+                    let place =
+                        namespace.map_or_else(String::new, |name| format!("namespace {name}: "));
+                    sweep.note(format!("{place}{fault}"));
+                    refused = Some(fault);
+                }
+            }
         }
-        Ok(sweep.swept)
+        match refused {
+            Some(fault) if !some => Err(fault),
+            _ => Ok(sweep.swept),
+        }
     }
 }
 
@@ -135,6 +150,12 @@ impl Sweep<'_> {
     fn note(&mut self, why: String) {
         let count = self.swept.failed.take().map_or(0, |(count, _)| count);
         self.swept.failed = Some((count + 1, why));
+    }
+
+    /// Its Hooks first, since they say what is kept.
+    async fn namespace(&mut self, namespace: Option<&str>) -> Result<(), Fault> {
+        self.hooks(namespace).await?;
+        self.deliveries(namespace).await
     }
 
     /// Looks at all Hooks, page by page.

@@ -100,9 +100,9 @@ pub struct HookRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredPayload {
-    /// Bytes, as they came.
+    /// Bytes of the event: without a form or an envelope around it, and without secrets that old senders put into it.
     pub size: u64,
-    /// `sha256:` and hex, of the bytes as they came.
+    /// `sha256:` and hex, of these bytes.
     pub digest: String,
     /// As the sender says.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -55,6 +55,8 @@ pub(crate) enum Fault {
     MuteFrom(usize),
     /// Nobody may do anything, whoever asks about whom.
     Denied,
+    /// The function has no rights in this namespace.
+    Closed(&'static str),
 }
 
 /// A function, its API, and the line between them.
@@ -202,6 +204,13 @@ fn client(api: Api, line: Arc<Line>) -> kube::Client {
                 Some(Fault::MuteFrom(first)) if number >= first => std::future::pending().await,
                 Some(Fault::DeadFrom(first)) if number >= first => return cut(),
                 Some(Fault::Before(at)) if number == at => return cut(),
+                Some(Fault::Closed(name)) if told.contains(&format!("/namespaces/{name}/")) => {
+                    let status = json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": "forbidden"});
+                    let body = http_body_util::Full::from(status.to_string()).boxed();
+                    let mut answer = http::Response::new(body);
+                    *answer.status_mut() = StatusCode::FORBIDDEN;
+                    return Ok(answer);
+                }
                 _ => {}
             }
             let Ok(answer): Result<_, Infallible> = api.oneshot(request).await;

@@ -46,6 +46,28 @@ async fn what_is_still_in_progress_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_namespace_without_rights_keeps_no_other_from_being_swept() {
+    let world = Settings {
+        deadline: Duration::from_millis(300),
+        namespaces: vec!["a-closed-one".to_owned(), NAMESPACE.to_owned()],
+        ..Settings::default()
+    }
+    .start();
+    world.hook("shop", json!([build()])).await;
+    world.fail(Some(Fault::DeadFrom(3)));
+    world.push("shop", "1").await;
+    world.fail(Some(Fault::Closed("a-closed-one")));
+    let swept = world.service.sweep(&sweeping(), after(61)).await.unwrap();
+    assert_eq!(swept.finished, 1);
+    let (count, why) = swept.failed.unwrap();
+    assert_eq!(count, 1);
+    assert!(why.starts_with("namespace a-closed-one: "), "{why}");
+    // Where nothing can be done at all, it says so.
+    world.fail(Some(Fault::DeadFrom(0)));
+    assert!(world.service.sweep(&sweeping(), after(61)).await.is_err());
+}
+
+#[tokio::test]
 async fn two_sweeps_at_once_do_no_harm() {
     let world = Settings {
         deadline: Duration::from_millis(300),
