@@ -41,9 +41,9 @@ pub(crate) fn cases() -> Vec<Case<World>> {
     ]
 }
 
-/// Those that disturb others. `own` is whether the cluster is the repository's, whose API server can be killed, and whose
-/// Eventing can be set up otherwise.
-pub(crate) fn alone(own: bool) -> Vec<Case<World>> {
+/// The one that comes last of all, since Eventing takes a while to find back to how it was. `own` is whether the cluster is the
+/// repository's, whose Eventing can be set up otherwise.
+pub(crate) fn last(own: bool) -> Vec<Case<World>> {
     vec![
         case(
             "events::with_tokens_only_the_account_of_the_trigger_starts_runs",
@@ -53,6 +53,12 @@ pub(crate) fn alone(own: bool) -> Vec<Case<World>> {
         )
         .ignored_if(!own)
         .alone(),
+    ]
+}
+
+/// The one that disturbs others. `own` is whether the cluster is the repository's, whose API server can be killed.
+pub(crate) fn alone(own: bool) -> Vec<Case<World>> {
+    vec![
         case(
             "events::events_that_meet_a_stopped_api_server_are_delivered_later_and_once",
             300,

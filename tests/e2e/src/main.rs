@@ -63,6 +63,7 @@ fn main() -> ExitCode {
         load::cases(),
         events::alone(own),
         rollout::cases(own),
+        events::last(own),
     ]
     .into_iter()
     .flatten()
