@@ -16,6 +16,24 @@ pub struct Fault {
     pub retry_after: Option<Duration>,
 }
 
+/// After which a sender may try again, where the API server wishes nothing else.
+const MOMENT: Duration = Duration::from_secs(2);
+
+/// After which it may where something in the cluster has to change first. A right that is missing is no fault of the sender's;
+/// and an API server that has just started knows no Roles for a moment, and denies everything.
+const BLOCKED: Duration = Duration::from_secs(30);
+
+impl Fault {
+    /// Seconds after which a sender may try again, where that makes sense at all; never 0.
+    pub fn retry_after_seconds(&self) -> u32 {
+        let wait = match self.kind {
+            Kind::Blocked | Kind::Forbidden | Kind::Refused => BLOCKED,
+            _ => self.retry_after.unwrap_or(MOMENT),
+        };
+        u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).max(1)
+    }
+}
+
 /// The kinds of [`Fault`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

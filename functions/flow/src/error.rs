@@ -3,17 +3,12 @@
 //! Texts begin as the Artisan runner's did (`artisan-runner.md` §1.2), since its callers look for them; the statuses are
 //! the recommended ones of §6.5.
 
-use std::time::Duration;
-
 use cluster::Denied;
 use flows::{Problems, problem::Kind};
 use http::StatusCode;
 
 /// Seconds after which a sender may try again where nobody says better.
 const RETRY_AFTER: u32 = 2;
-
-/// After which a sender may try again where something in the cluster has to change first.
-const BLOCKED: Duration = Duration::from_secs(30);
 
 /// Which of the routes failed: decides how the text begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,20 +105,14 @@ impl Error {
 
     /// After how many seconds another try makes sense, if it does.
     pub fn retry_after(&self) -> Option<u32> {
-        let wished = match self {
-            Self::Cluster(fault) if is_for_the_operator(fault.kind) => Some(BLOCKED),
-            Self::Cluster(fault) => fault.retry_after,
-            _ => None,
-        };
         let status = self.status();
         let passing = matches!(
             status,
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
         );
-        passing.then(|| {
-            wished.map_or(RETRY_AFTER, |wished| {
-                u32::try_from(wished.as_secs()).unwrap_or(u32::MAX).max(1)
-            })
+        passing.then(|| match self {
+            Self::Cluster(fault) => fault.retry_after_seconds(),
+            _ => RETRY_AFTER,
         })
     }
 
@@ -196,10 +185,4 @@ fn cluster_status(kind: cluster::Kind) -> StatusCode {
         | cluster::Kind::Blocked
         | cluster::Kind::Forbidden => StatusCode::SERVICE_UNAVAILABLE,
     }
-}
-
-/// Whether somebody has to change something in the cluster first. A right that is missing is no fault of the sender's; and
-/// an API server that has just started knows no Roles for a moment, and denies everything.
-fn is_for_the_operator(kind: cluster::Kind) -> bool {
-    matches!(kind, cluster::Kind::Blocked | cluster::Kind::Forbidden)
 }

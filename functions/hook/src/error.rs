@@ -3,8 +3,6 @@
 //! What a sender is told of a Hook that does not exist and of a proof that is wrong is the same, to the byte. All kinds
 //! have a section in `docs/problems/hooks.md`, which a test compares with [`KINDS`].
 
-use std::time::Duration;
-
 use cluster::{Fault, Kind as FaultKind};
 use http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
 use providers::ContentError;
@@ -18,9 +16,6 @@ use crate::payload;
 
 /// Seconds after which a sender may try again where nobody says better.
 const RETRY_AFTER: u32 = 2;
-
-/// After which a sender may try again where something in the cluster has to change first.
-const BLOCKED: Duration = Duration::from_secs(30);
 
 /// The event is stored nowhere.
 pub const NOT_STORED: Kind = Kind {
@@ -123,10 +118,10 @@ impl Error {
                         "the event does not fit into one object of the cluster",
                     );
                 }
-                later(retry_after(fault))
+                later(fault.retry_after_seconds())
             }
             Self::Payload(_) => later(RETRY_AFTER),
-            Self::Hook(fault) => later(retry_after(fault)),
+            Self::Hook(fault) => later(fault.retry_after_seconds()),
             Self::Keys { retry_after, .. } => {
                 Problem::new(problem::KEYS, "send it again").retry_after(*retry_after)
             }
@@ -153,16 +148,6 @@ impl Error {
         }
         answer
     }
-}
-
-fn retry_after(fault: &Fault) -> u32 {
-    let wished = match fault.kind {
-        FaultKind::Blocked | FaultKind::Forbidden | FaultKind::Refused => Some(BLOCKED),
-        _ => fault.retry_after,
-    };
-    wished.map_or(RETRY_AFTER, |wished| {
-        u32::try_from(wished.as_secs()).unwrap_or(u32::MAX).max(1)
-    })
 }
 
 #[cfg(test)]
