@@ -11,7 +11,7 @@ use bytes::Bytes;
 use control_plane::{Process, eventually, free_ports, until};
 use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
-use store::PayloadStoreOptions;
+use store::{PayloadPlaceOptions, PayloadStoreOptions};
 use tempfile::TempDir;
 
 use crate::{
@@ -69,12 +69,14 @@ pub fn cases() -> Vec<Case> {
                 let location = "s3://payloads/pay";
                 let second = Duration::from_secs(1);
                 let store = PayloadStoreOptions {
-                    payload_store: Some(location.parse().map_err(anyhow::Error::msg)?),
+                    place: PayloadPlaceOptions {
+                        payload_store: Some(location.parse().map_err(anyhow::Error::msg)?),
+                        payload_store_timeout: PATIENCE,
+                        payload_store_ca: None,
+                    },
                     payload_expiry: second,
                     payload_retention: second,
-                    payload_store_timeout: PATIENCE,
                     payload_sweep_timeout: PATIENCE,
-                    payload_store_ca: None,
                 };
                 let Some(payloads) = store.open(&s3.credentials())? else {
                     bail!("no store");

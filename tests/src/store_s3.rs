@@ -14,7 +14,7 @@ use http::StatusCode;
 use sha2::{Digest, Sha256};
 use store::{
     Class, Credentials, FetchError, FetchOptions, Fetched, FlowStore, FlowStoreOptions,
-    PayloadStore, PayloadStoreOptions, Reference, Source, fetch,
+    PayloadPlaceOptions, PayloadStore, PayloadStoreOptions, Reference, Source, fetch,
 };
 
 use crate::{
@@ -50,12 +50,14 @@ pub fn cases() -> Vec<Case> {
 /// A payload store below a prefix of the bucket.
 fn payloads(credentials: &Credentials, location: &str, expiry: Duration) -> Result<PayloadStore> {
     let options = PayloadStoreOptions {
-        payload_store: Some(location.parse().map_err(anyhow::Error::msg)?),
+        place: PayloadPlaceOptions {
+            payload_store: Some(location.parse().map_err(anyhow::Error::msg)?),
+            payload_store_timeout: Duration::from_secs(30),
+            payload_store_ca: None,
+        },
         payload_expiry: expiry,
         payload_retention: 48 * HOUR,
-        payload_store_timeout: Duration::from_secs(30),
         payload_sweep_timeout: Duration::from_secs(60),
-        payload_store_ca: None,
     };
     options
         .open(credentials)?
@@ -83,11 +85,13 @@ async fn fetched(reference: &Reference, to: &Path) -> Result<Fetched, FetchError
     let Reference { url, digest, size } = reference.clone();
     let (to, timeout) = (to.to_owned(), Duration::from_secs(60));
     fetch(&FetchOptions {
-        url: url.into(),
-        digest,
-        size,
+        from: None,
+        url: Some(url.into()),
+        digest: Some(digest),
+        size: Some(size),
         to,
         files: None,
+        results: None,
         ca: None,
         timeout,
     })

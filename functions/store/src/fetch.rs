@@ -1,51 +1,70 @@
 //! What the first step of a run with a large payload does: bring the verified payload, and the flow's own files beside it.
 //!
+//! For runs of Hooks it is handed the workspace of the payload, and does the same for one of any size: what the
+//! workspace holds is copied, what it only names is fetched.
+//!
 //! The payload appears under its name only when it is complete and its digest is right. The URL is a credential: it is in
-//! no message, not even in part.
+//! no message, not even in part. It comes from whoever started the run, and never from a payload.
 
+mod download;
 mod files;
+mod partial;
+mod workspace;
 
 use std::{
-    fs::{self, File},
-    io::Write,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args;
-use reqwest::{Client, StatusCode};
-use sha2::{Digest, Sha256};
-use tokio::time::{Instant, sleep, timeout_at};
-use url::Url;
+use reqwest::StatusCode;
 
-use crate::{
-    Hidden,
-    error::innermost,
-    http::{self, Trust},
-    payload::hex,
-};
+use crate::{Hidden, Reference};
+use download::Download;
+use workspace::Found;
 
 /// What to fetch and where to put it.
 #[derive(Clone, Debug, Args)]
 pub struct FetchOptions {
+    /// Folder of the workspace by which a Hook's run gets its payload: one file, the payload, or four files that say
+    /// where it lies. Instead of --url, --digest and --size.
+    #[arg(
+        long,
+        env = "HOOKRUN_FETCH_FROM",
+        value_name = "FOLDER",
+        conflicts_with_all = ["url", "digest", "size", "files"]
+    )]
+    pub from: Option<PathBuf>,
+
     /// Signed URL of the payload; better given by the variable, since others see arguments.
     #[arg(
         long,
         env = "HOOKRUN_FETCH_URL",
         value_name = "URL",
-        hide_env_values = true
+        hide_env_values = true,
+        required_unless_present = "from"
     )]
-    pub url: Hidden,
+    pub url: Option<Hidden>,
 
     /// Digest that the payload must have: sha256:<64 hexadecimal digits>.
-    #[arg(long, env = "HOOKRUN_FETCH_DIGEST", value_name = "DIGEST")]
-    pub digest: String,
+    #[arg(
+        long,
+        env = "HOOKRUN_FETCH_DIGEST",
+        value_name = "DIGEST",
+        required_unless_present = "from"
+    )]
+    pub digest: Option<String>,
 
     /// Number of bytes that the payload must have.
-    #[arg(long, env = "HOOKRUN_FETCH_SIZE", value_name = "BYTES")]
-    pub size: u64,
+    #[arg(
+        long,
+        env = "HOOKRUN_FETCH_SIZE",
+        value_name = "BYTES",
+        required_unless_present = "from"
+    )]
+    pub size: Option<u64>,
 
-    /// File to write the payload to.
+    /// File to write the payload to; with --from a folder, where the file has the name that the rule gives it.
     #[arg(
         long,
         env = "HOOKRUN_FETCH_TO",
@@ -57,6 +76,17 @@ pub struct FetchOptions {
     /// Folder with files to copy beside the payload, for instance a mounted Secret.
     #[arg(long, env = "HOOKRUN_FETCH_FILES", value_name = "FOLDER")]
     pub files: Option<PathBuf>,
+
+    /// Folder to write down what was written, a file each: `path` (inside of --to), `size` and `digest`. A Tekton Task
+    /// takes them as its results.
+    #[arg(
+        long,
+        env = "HOOKRUN_FETCH_RESULTS",
+        value_name = "FOLDER",
+        requires = "from",
+        conflicts_with = "url"
+    )]
+    pub results: Option<PathBuf>,
 
     /// File with the CA certificates (PEM) to trust instead of the system's.
     #[arg(long, env = "HOOKRUN_FETCH_CA", value_name = "FILE")]
@@ -74,7 +104,7 @@ pub struct Fetched {
     pub size: u64,
     /// Files copied beside it.
     pub files: usize,
-    /// Requests that it took.
+    /// Requests that it took; none where the payload was in the workspace.
     pub attempts: u32,
 }
 
@@ -82,11 +112,27 @@ pub struct Fetched {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
+    /// Nobody says what to fetch.
+    #[error(
+        "neither a workspace (HOOKRUN_FETCH_FROM) nor a payload's URL, digest and size are given"
+    )]
+    Incomplete,
+    /// The folder is not a workspace of Hookrun's.
+    #[error(
+        "{}: neither a payload, which is one file, nor what says where one lies, which are {}, but {found:?}: bind \
+         the workspace that the Hook's rule names", folder.display(), Reference::ENTRIES.join(", ")
+    )]
+    Workspace {
+        /// Which one.
+        folder: PathBuf,
+        /// Its files.
+        found: Vec<String>,
+    },
     /// The URL cannot be used.
-    #[error("HOOKRUN_FETCH_URL is not an http or https URL")]
+    #[error("the payload's URL is not one of http or https")]
     Url,
     /// The digest cannot be used.
-    #[error("HOOKRUN_FETCH_DIGEST {0:?} is not sha256: and 64 lower-case hexadecimal digits")]
+    #[error("the payload's digest {0:?} is not sha256: and 64 lower-case hexadecimal digits")]
     DigestText(String),
     /// There is no HTTP client.
     #[error("cannot fetch the payload: {0}")]
@@ -145,10 +191,10 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    pub(crate) fn file(path: &Path, error: &std::io::Error) -> Self {
+    pub(crate) fn file(path: &Path, reason: &impl ToString) -> Self {
         Self::File {
             path: path.to_owned(),
-            reason: error.to_string(),
+            reason: reason.to_string(),
         }
     }
 
@@ -161,165 +207,79 @@ impl FetchError {
     }
 }
 
-/// Fetches the payload and copies the files, within the time given.
+/// Brings the payload, and copies the files, within the time given.
 ///
 /// # Errors
 /// A [`FetchError`]; the payload's file does not exist then, unless it did before.
 pub async fn fetch(options: &FetchOptions) -> Result<Fetched, FetchError> {
     let FetchOptions {
+        from,
         url,
         digest,
         size,
         to,
         files,
+        results,
         ca,
         timeout,
     } = options;
-    let url = Url::parse(url.reveal()).map_err(|_| FetchError::Url)?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(FetchError::Url);
+    let ca = ca.as_deref();
+    if let Some(folder) = from {
+        return received(folder, to, results.as_deref(), ca, *timeout).await;
     }
-    let payload = Payload {
-        digest: digest_of(digest)?,
-        size: *size,
-        to,
+    let (Some(url), Some(digest), Some(size)) = (url, digest, *size) else {
+        return Err(FetchError::Incomplete);
     };
-    let client = http::client(Trust::of(url.scheme(), ca.as_deref()))
-        .map_err(FetchError::Settings)?
-        .connect_timeout(Duration::from_secs(10))
-        // A server that falls silent is one to ask again.
-        .read_timeout(Duration::from_secs(30))
-        .build()
-        .map_err(|error| FetchError::Settings(innermost(&error.without_url())))?;
+    let reference = Reference {
+        url: url.reveal().to_owned(),
+        digest: digest.clone(),
+        size,
+    };
+    let download = Download::of(&reference, ca)?;
     let files = match files {
         Some(folder) => files::copy(folder, to)?,
         None => 0,
     };
-
-    let deadline = Instant::now() + *timeout;
-    let mut pause = Duration::from_millis(200);
-    let mut last = None;
-    for attempts in 1.. {
-        match timeout_at(deadline, payload.attempt(&client, &url)).await {
-            Ok(Ok(())) => {
-                return Ok(Fetched {
-                    size: *size,
-                    files,
-                    attempts,
-                });
-            }
-            Ok(Err(error)) if error.passes() => last = Some(Box::new(error)),
-            Ok(Err(error)) => return Err(error),
-            Err(_) => {
-                return Err(FetchError::Deadline {
-                    limit: *timeout,
-                    attempts,
-                    last,
-                });
-            }
-        }
-        if timeout_at(deadline, sleep(pause)).await.is_err() {
-            return Err(FetchError::Deadline {
-                limit: *timeout,
-                attempts,
-                last,
-            });
-        }
-        pause = (pause * 2).min(Duration::from_secs(5));
-    }
-    Err(FetchError::Deadline {
-        limit: *timeout,
-        attempts: u32::MAX,
-        last,
+    let attempts = download.write(to, *timeout).await?;
+    Ok(Fetched {
+        size,
+        files,
+        attempts,
     })
 }
 
-fn digest_of(text: &str) -> Result<&str, FetchError> {
-    text.strip_prefix("sha256:")
-        .filter(|hex| {
-            hex.len() == 64 && hex.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
-        })
-        .ok_or_else(|| FetchError::DigestText(text.to_owned()))
-}
-
-/// What is expected, and where it goes.
-struct Payload<'a> {
-    digest: &'a str,
-    size: u64,
-    to: &'a Path,
-}
-
-impl Payload<'_> {
-    /// One request, from sending to the file under its name.
-    async fn attempt(&self, client: &Client, url: &Url) -> Result<(), FetchError> {
-        let Self { digest, size, to } = *self;
-        let transport =
-            |error: reqwest::Error| FetchError::Transport(innermost(&error.without_url()));
-        let mut response = client.get(url.clone()).send().await.map_err(transport)?;
-        match response.status() {
-            StatusCode::OK => {}
-            status if status.is_redirection() => return Err(FetchError::Redirect(status)),
-            status @ (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => {
-                return Err(FetchError::Store(status));
-            }
-            status if status.is_server_error() => return Err(FetchError::Store(status)),
-            status => return Err(FetchError::Refused(status)),
+/// Brings the payload that a workspace holds or names into a folder.
+async fn received(
+    workspace: &Path,
+    to: &Path,
+    results: Option<&Path>,
+    ca: Option<&Path>,
+    timeout: Duration,
+) -> Result<Fetched, FetchError> {
+    let (name, size, digest, attempts) = match workspace::find(workspace)? {
+        Found::Payload { name, path } => {
+            let (size, digest) = workspace::copy(&path, &to.join(&name))?;
+            (name, size, digest, 0)
         }
-        let mut partial = Partial::beside(to)?;
-        let mut hash = Sha256::new();
-        let mut got: u64 = 0;
-        while let Some(chunk) = response.chunk().await.map_err(transport)? {
-            got += chunk.len() as u64;
-            if got > size {
-                return Err(FetchError::Long(size));
-            }
-            hash.update(&chunk);
-            partial.write(&chunk)?;
+        Found::Reference { name, reference } => {
+            let download = Download::of(&reference, ca)?;
+            let attempts = download.write(&to.join(&name), timeout).await?;
+            (name, reference.size, reference.digest, attempts)
         }
-        if got < size {
-            return Err(FetchError::Short {
-                got,
-                expected: size,
-            });
+    };
+    if let Some(results) = results {
+        for (result, text) in [
+            ("path", name),
+            ("size", size.to_string()),
+            ("digest", digest),
+        ] {
+            let file = results.join(result);
+            std::fs::write(&file, text).map_err(|error| FetchError::file(&file, &error))?;
         }
-        let actual = hex(&hash.finalize());
-        if actual != digest {
-            return Err(FetchError::Digest(actual));
-        }
-        partial.rename(to)
     }
-}
-
-/// A file that vanishes unless it is given its final name.
-struct Partial {
-    path: PathBuf,
-    file: File,
-}
-
-impl Partial {
-    fn beside(target: &Path) -> Result<Self, FetchError> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(target.file_name().unwrap_or_default());
-        name.push(".part");
-        let path = target.with_file_name(name);
-        let file = File::create(&path).map_err(|error| FetchError::file(&path, &error))?;
-        Ok(Self { path, file })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
-        self.file
-            .write_all(bytes)
-            .map_err(|error| FetchError::file(&self.path, &error))
-    }
-
-    fn rename(self, target: &Path) -> Result<(), FetchError> {
-        fs::rename(&self.path, target).map_err(|error| FetchError::file(target, &error))
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // After the rename there is nothing under this name; before it, the folder goes with the Pod.
-        let _ = fs::remove_file(&self.path);
-    }
+    Ok(Fetched {
+        size,
+        files: 0,
+        attempts,
+    })
 }

@@ -27,7 +27,7 @@ pub use fetch::{FetchError, FetchOptions, Fetched, fetch};
 pub use http::install_tls_provider;
 pub use kubernetes::{Connect, FLOW_KEY, connected};
 pub use objects::{Credentials, Location};
-pub use options::{FlowStoreOptions, PayloadStoreOptions, Source};
+pub use options::{FlowStoreOptions, PayloadPlaceOptions, PayloadStoreOptions, Source};
 pub use payload::{PayloadStore, Reference, Swept};
 pub use secret::Hidden;
 

@@ -159,13 +159,30 @@ impl FlowStoreOptions {
     }
 }
 
-/// Where payloads go that no Secret holds.
+/// Where payloads lie that no Secret holds.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Payload store")]
-pub struct PayloadStoreOptions {
+pub struct PayloadPlaceOptions {
     /// URL of the object store for payloads beyond 1 MiB: s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
     #[arg(long, env = "HOOKRUN_PAYLOAD_STORE", value_name = "URL")]
     pub payload_store: Option<Location>,
+
+    /// Time for storing or reading one payload.
+    #[arg(long, env = "HOOKRUN_PAYLOAD_STORE_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub payload_store_timeout: Duration,
+
+    /// File with the CA certificates (PEM) to trust instead of the system's.
+    #[arg(long, env = "HOOKRUN_PAYLOAD_STORE_CA", value_name = "FILE")]
+    pub payload_store_ca: Option<PathBuf>,
+}
+
+/// Where payloads go that no Secret holds, and for how long.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Payload store")]
+pub struct PayloadStoreOptions {
+    /// Where they lie.
+    #[command(flatten)]
+    pub place: PayloadPlaceOptions,
 
     /// Time for which a run may fetch its payload; at most 7 days (168h), the longest that S3 signs for.
     #[arg(long, env = "HOOKRUN_PAYLOAD_EXPIRY", value_name = "TIME", default_value = "24h", value_parser = duration)]
@@ -175,51 +192,42 @@ pub struct PayloadStoreOptions {
     #[arg(long, env = "HOOKRUN_PAYLOAD_RETENTION", value_name = "TIME", default_value = "48h", value_parser = duration)]
     pub payload_retention: Duration,
 
-    /// Time for storing one payload.
-    #[arg(long, env = "HOOKRUN_PAYLOAD_STORE_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
-    pub payload_store_timeout: Duration,
-
     /// Time for one sweep.
     #[arg(long, env = "HOOKRUN_PAYLOAD_SWEEP_TIMEOUT", value_name = "TIME", default_value = "8m", value_parser = duration)]
     pub payload_sweep_timeout: Duration,
-
-    /// File with the CA certificates (PEM) to trust instead of the system's.
-    #[arg(long, env = "HOOKRUN_PAYLOAD_STORE_CA", value_name = "FILE")]
-    pub payload_store_ca: Option<PathBuf>,
 }
 
 /// What S3 and Google sign for at most.
 const LONGEST_EXPIRY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-impl PayloadStoreOptions {
-    /// The store, or `None` if none is configured. Nothing is connected before the first payload.
+impl PayloadPlaceOptions {
+    /// The store, to read payloads and to store them again, or `None` if none is configured. Nothing is connected before
+    /// the first payload.
     ///
     /// # Errors
     /// [`Error::Settings`] if the configuration cannot work; to be reported at start.
     pub fn open(&self, credentials: &Credentials) -> Result<Option<PayloadStore>, Error> {
+        // Nobody is given a URL here, and nothing is swept.
+        self.open_with(credentials, Duration::ZERO, Duration::ZERO)
+    }
+
+    fn open_with(
+        &self,
+        credentials: &Credentials,
+        expiry: Duration,
+        sweep_limit: Duration,
+    ) -> Result<Option<PayloadStore>, Error> {
         let Self {
             payload_store,
-            payload_expiry: expiry,
-            payload_retention: _,
             payload_store_timeout: limit,
-            payload_sweep_timeout: sweep_limit,
             payload_store_ca: ca,
         } = self.clone();
-        let settings = |reason: &str| Error::Settings {
-            place: Place::Payloads,
-            reason: reason.to_owned(),
-        };
         let Some(location) = payload_store else {
             return Ok(None);
         };
         if location.is_folder() {
-            return Err(settings(
+            return Err(unusable(
                 "HOOKRUN_PAYLOAD_STORE is a folder, which cannot give runs a signed URL: use s3://, gs:// or az://",
-            ));
-        }
-        if expiry > LONGEST_EXPIRY {
-            return Err(settings(
-                "HOOKRUN_PAYLOAD_EXPIRY is longer than 7 days (168h), the longest that stores sign for",
             ));
         }
         let access = Access {
@@ -230,6 +238,30 @@ impl PayloadStoreOptions {
             limit,
         };
         Ok(Some(PayloadStore::new(access, expiry, sweep_limit)))
+    }
+}
+
+impl PayloadStoreOptions {
+    /// The store, or `None` if none is configured. Nothing is connected before the first payload.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if the configuration cannot work; to be reported at start.
+    pub fn open(&self, credentials: &Credentials) -> Result<Option<PayloadStore>, Error> {
+        let expiry = self.payload_expiry;
+        if self.place.payload_store.is_some() && expiry > LONGEST_EXPIRY {
+            return Err(unusable(
+                "HOOKRUN_PAYLOAD_EXPIRY is longer than 7 days (168h), the longest that stores sign for",
+            ));
+        }
+        self.place
+            .open_with(credentials, expiry, self.payload_sweep_timeout)
+    }
+}
+
+fn unusable(reason: &str) -> Error {
+    Error::Settings {
+        place: Place::Payloads,
+        reason: reason.to_owned(),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! An object's name follows from namespace, run and content, so a repeated event writes the same object again. The bucket's
 //! credentials stay in this process; a run gets a URL for its one object and a digest to check it by.
+//!
+//! Age alone decides when an object is deleted. What wants one for longer stores it again: that renews its age.
 
 use std::{
     fmt,
@@ -44,6 +46,29 @@ pub struct Reference {
     pub digest: String,
     /// Number of bytes.
     pub size: u64,
+}
+
+impl Reference {
+    /// Entry for [`Reference::url`].
+    pub const URL: &str = "url";
+    /// Entry for [`Reference::digest`].
+    pub const DIGEST: &str = "digest";
+    /// Entry for [`Reference::size`], in decimal.
+    pub const SIZE: &str = "size";
+    /// Entry for the name of the file that a run sees the payload as.
+    pub const FILE: &str = "file";
+    /// The entries of a Secret that says where a run's payload lies; `hookrun fetch --from` reads them.
+    pub const ENTRIES: [&str; 4] = [Self::URL, Self::DIGEST, Self::SIZE, Self::FILE];
+
+    /// What a Secret says of a payload that a run sees as this file: all of [`Reference::ENTRIES`].
+    pub fn entries(&self, file: &str) -> [(&'static str, String); 4] {
+        [
+            (Self::URL, self.url.clone()),
+            (Self::DIGEST, self.digest.clone()),
+            (Self::SIZE, self.size.to_string()),
+            (Self::FILE, file.to_owned()),
+        ]
+    }
 }
 
 impl fmt::Debug for Reference {
@@ -93,17 +118,27 @@ impl PayloadStore {
         run: &str,
         payload: Bytes,
     ) -> Result<Reference, Error> {
-        let Access { place, limit, .. } = self.access;
-        timeout(limit, self.store(namespace, run, payload))
-            .await
-            .unwrap_or(Err(Error::Timeout { place, limit }))
+        let size = payload.len() as u64;
+        let put = async {
+            let digits = self.store(namespace, run, payload).await?;
+            self.signed(namespace, run, &digits, size).await
+        };
+        self.in_time(put).await
     }
 
-    /// Signs a new URL for a payload that was stored before: `digest` is that of its [`Reference`]. Whether it still exists is
-    /// not asked.
+    /// Stores a payload, for a URL to be signed later. One that is there already is as young as a new one afterwards.
     ///
     /// # Errors
-    /// An [`Error`], where the store cannot sign now.
+    /// As of [`PayloadStore::put`].
+    pub async fn keep(&self, namespace: &str, run: &str, payload: Bytes) -> Result<(), Error> {
+        let keep = self.store(namespace, run, payload);
+        self.in_time(keep).await.map(drop)
+    }
+
+    /// Signs a new URL for a payload that was stored before: `digest` is that of its [`Reference`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it is gone; any other [`Error`] where the store cannot be asked or cannot sign now.
     pub async fn sign(
         &self,
         namespace: &str,
@@ -111,21 +146,76 @@ impl PayloadStore {
         digest: &str,
         size: u64,
     ) -> Result<Reference, Error> {
+        let digits = digits(digest);
+        let sign = async {
+            let Opened { store, prefix, .. } = self.opened().await?;
+            let path = path(prefix, namespace, run, digits);
+            store.head(&path).await.map_err(|error| self.gone(&error))?;
+            self.signed(namespace, run, digits, size).await
+        };
+        self.in_time(sign).await
+    }
+
+    /// The bytes of a payload that was stored before: `digest` and `size` are those of its [`Reference`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it is gone, [`Error::Malformed`] if these are not its bytes; any other [`Error`] where
+    /// the store could not say.
+    pub async fn get(
+        &self,
+        namespace: &str,
+        run: &str,
+        digest: &str,
+        size: u64,
+    ) -> Result<Bytes, Error> {
+        let another = || Error::Malformed {
+            place: self.access.place,
+            reason: "the payload is not the one that was stored: its size or its digest is another"
+                .to_owned(),
+        };
+        let get = async {
+            let Opened { store, prefix, .. } = self.opened().await?;
+            let path = path(prefix, namespace, run, digits(digest));
+            let object = store.get(&path).await.map_err(|error| self.gone(&error))?;
+            if object.meta.size != size {
+                return Err(another());
+            }
+            let bytes = object.bytes().await.map_err(|error| self.gone(&error))?;
+            let same = hex(&Sha256::digest(&bytes)) == digits(digest);
+            same.then_some(bytes).ok_or_else(another)
+        };
+        self.in_time(get).await
+    }
+
+    /// A call, within its time.
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let Access { place, limit, .. } = self.access;
-        let digest = digest.strip_prefix("sha256:").unwrap_or(digest);
-        timeout(limit, self.signed(namespace, run, digest, size))
+        timeout(limit, call)
             .await
             .unwrap_or(Err(Error::Timeout { place, limit }))
     }
 
-    async fn store(&self, namespace: &str, run: &str, payload: Bytes) -> Result<Reference, Error> {
-        let digest = hex(&Sha256::digest(&payload));
-        let size = payload.len() as u64;
+    /// What is wrong where a payload should be.
+    fn gone(&self, error: &StoreError) -> Error {
+        match error {
+            StoreError::NotFound { .. } => Error::NotFound {
+                place: self.access.place,
+                reason:
+                    "the payload is not there any more: it is kept for HOOKRUN_PAYLOAD_RETENTION"
+                        .to_owned(),
+            },
+            error => self.access.fault(error, "the payload"),
+        }
+    }
+
+    /// Writes the object; the digits of its digest.
+    async fn store(&self, namespace: &str, run: &str, payload: Bytes) -> Result<String, Error> {
+        let digits = hex(&Sha256::digest(&payload));
         let Opened { store, prefix, .. } = self.opened().await?;
-        let path = path(prefix, namespace, run, &digest);
+        let path = path(prefix, namespace, run, &digits);
         let fault = |error| self.access.fault(&error, "the bucket");
         store.put(&path, payload.into()).await.map_err(fault)?;
-        self.signed(namespace, run, &digest, size).await
+        Ok(digits)
     }
 
     async fn signed(
@@ -234,6 +324,11 @@ impl PayloadStore {
             .get_or_try_init(|| async { self.access.open() })
             .await
     }
+}
+
+/// The digits of a digest.
+fn digits(digest: &str) -> &str {
+    digest.strip_prefix("sha256:").unwrap_or(digest)
 }
 
 /// Where a payload is.

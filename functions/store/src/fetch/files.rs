@@ -1,14 +1,19 @@
-//! The flow's own files: from a mounted Secret into the folder that the steps see.
+//! Files of a mounted Secret; the flow's own ones go into the folder that the steps see.
 
-use std::{fs, path::Path};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::FetchError;
 
 /// The link by which Kubernetes replaces all files of a mounted Secret at once.
 const CURRENT: &str = "..data";
 
-/// Copies the regular files of a folder beside the payload; one that bears the payload's name gives way to it.
-pub(crate) fn copy(folder: &Path, payload: &Path) -> Result<usize, FetchError> {
+/// The regular files of a folder with their names, in the order of these. What Kubernetes adds to a mounted Secret, and
+/// what leads out of the folder, is not among them.
+pub(super) fn list(folder: &Path) -> Result<Vec<(OsString, PathBuf)>, FetchError> {
     let problem = |path: &Path| {
         let path = path.to_owned();
         move |error: std::io::Error| FetchError::file(&path, &error)
@@ -17,28 +22,33 @@ pub(crate) fn copy(folder: &Path, payload: &Path) -> Result<usize, FetchError> {
     let current = folder.join(CURRENT);
     let source = if current.exists() { &current } else { folder };
     let source = source.canonicalize().map_err(problem(source))?;
-    let mut names = Vec::new();
+    let mut files = Vec::new();
     for entry in fs::read_dir(&source).map_err(problem(&source))? {
-        names.push(entry.map_err(problem(&source))?.file_name());
-    }
-    names.sort();
-
-    let mut copied = 0;
-    for name in names {
+        let name = entry.map_err(problem(&source))?.file_name();
         // Kubernetes' own entries begin with two dots, which no entry of a Secret may; one dot is a user's.
-        if name.as_encoded_bytes().starts_with(b"..")
-            || Some(name.as_os_str()) == payload.file_name()
-        {
+        if name.as_encoded_bytes().starts_with(b"..") {
             continue;
         }
-        let from = source.join(&name);
-        let real = from.canonicalize().map_err(problem(&from))?;
-        if !real.starts_with(&source) || !real.is_file() {
+        let path = source.join(&name);
+        let real = path.canonicalize().map_err(problem(&path))?;
+        if real.starts_with(&source) && real.is_file() {
+            files.push((name, real));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Copies the regular files of a folder beside the payload; one that bears the payload's name gives way to it.
+pub(super) fn copy(folder: &Path, payload: &Path) -> Result<usize, FetchError> {
+    let mut copied = 0;
+    for (name, from) in list(folder)? {
+        if Some(name.as_os_str()) == payload.file_name() {
             continue;
         }
         let to = payload.with_file_name(&name);
-        let content = fs::read(&real).map_err(problem(&from))?;
-        fs::write(&to, content).map_err(problem(&to))?;
+        let content = fs::read(&from).map_err(|error| FetchError::file(&from, &error))?;
+        fs::write(&to, content).map_err(|error| FetchError::file(&to, &error))?;
         copied += 1;
     }
     Ok(copied)

@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use clap::Parser;
 use sha2::{Digest, Sha256};
-use store::{FetchError, FetchOptions, Fetched, fetch};
+use store::{FetchError, FetchOptions, Fetched, Reference, fetch};
 
 use crate::{
     IMPATIENCE,
@@ -28,12 +28,8 @@ struct Step {
 impl Step {
     fn new(url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let digest: String = Sha256::digest(PAYLOAD)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
         let (digest, size, to) = (
-            format!("sha256:{digest}"),
+            digest(),
             PAYLOAD.len().to_string(),
             folder.path().join("context"),
         );
@@ -146,7 +142,7 @@ async fn the_deadline_holds_whatever_happens() {
     ];
     for url in urls {
         let mut step = Step::new(&url);
-        step.options.size = 1_000_000;
+        step.options.size = Some(1_000_000);
         step.options.timeout = IMPATIENCE;
         let error = step.fails().await;
         assert!(matches!(error, FetchError::Deadline { .. }), "{error}");
@@ -167,9 +163,149 @@ async fn a_private_authority_is_trusted_where_configured() {
 async fn arguments_that_mean_nothing_are_named() {
     let mut step = Step::new("file:///etc/passwd");
     assert!(matches!(step.fails().await, FetchError::Url));
-    step.options.digest = "md5:0".to_owned();
-    step.options.url = "http://store".to_owned().into();
+    step.options.digest = Some("md5:0".to_owned());
+    step.options.url = Some("http://store".to_owned().into());
     assert!(matches!(step.fails().await, FetchError::DigestText(_)));
+}
+
+/// A workspace with these files, and the arguments of a step that hands on what it holds.
+struct Workspace {
+    folder: tempfile::TempDir,
+    to: tempfile::TempDir,
+    results: tempfile::TempDir,
+}
+
+impl Workspace {
+    fn new<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let [folder, to, results] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+        for (name, content) in files {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        Self {
+            folder,
+            to,
+            results,
+        }
+    }
+
+    /// What Hookrun says of a payload that lies elsewhere.
+    fn naming(url: &str, digest: &str) -> Self {
+        let size = PAYLOAD.len().to_string();
+        let [_, _, _, file] = Reference::ENTRIES;
+        assert_eq!(file, "file");
+        Self::new([
+            ("url", url),
+            ("digest", digest),
+            ("size", &size),
+            (file, "event.json"),
+        ])
+    }
+
+    async fn fetch(&self) -> Result<Fetched, FetchError> {
+        let [from, to, results] =
+            [&self.folder, &self.to, &self.results].map(|folder| folder.path().to_str().unwrap());
+        let arguments = ["fetch", "--from", from, "--to", to, "--results", results];
+        let Command { options } = Command::try_parse_from(arguments).unwrap();
+        fetch(&options).await
+    }
+
+    fn result(&self, name: &str) -> String {
+        fs::read_to_string(self.results.path().join(name)).unwrap()
+    }
+}
+
+fn digest() -> String {
+    let digits = Sha256::digest(PAYLOAD);
+    let digits = digits.iter().map(|byte| format!("{byte:02x}"));
+    format!("sha256:{}", digits.collect::<String>())
+}
+
+#[tokio::test]
+async fn a_workspace_gives_the_same_file_whether_it_holds_the_payload_or_names_it() {
+    let server = Server::start([Answer::ok(PAYLOAD)]).await;
+    let small = Workspace::new([("event.json", PAYLOAD)]);
+    let large = Workspace::naming(&server.url("/o"), &digest());
+    for (workspace, attempts) in [(small, 0), (large, 1)] {
+        // The step may be started again.
+        for _ in 0..2 {
+            let fetched = workspace.fetch().await.unwrap();
+            let expected = Fetched {
+                size: 30,
+                files: 0,
+                attempts,
+            };
+            assert_eq!(fetched, expected);
+        }
+        let written: Vec<_> = fs::read_dir(workspace.to.path()).unwrap().collect();
+        assert_eq!(written.len(), 1);
+        let file = workspace.to.path().join(workspace.result("path"));
+        assert_eq!(fs::read_to_string(file).unwrap(), PAYLOAD);
+        let results = ["path", "size", "digest"].map(|name| workspace.result(name));
+        assert_eq!(results, ["event.json", "30", &digest()]);
+    }
+}
+
+#[tokio::test]
+async fn what_a_workspace_names_and_is_not_there_is_not_handed_on() {
+    let server = Server::start([Answer::ok(PAYLOAD)]).await;
+    let another = format!("sha256:{}", "0".repeat(64));
+    for (workspace, text) in [
+        (
+            Workspace::naming(&server.url("/o"), &another),
+            "is not the one announced",
+        ),
+        (
+            Workspace::naming("file:///etc/passwd", &digest()),
+            "not one of http or https",
+        ),
+        (Workspace::naming(&server.url("/o"), "md5:0"), "sha256: and"),
+        (Workspace::new([]), "neither a payload"),
+    ] {
+        let error = workspace.fetch().await.unwrap_err();
+        assert!(error.to_string().contains(text), "{error}");
+        for folder in [&workspace.to, &workspace.results] {
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_payload_that_holds_a_url_is_a_payload() {
+    let server = Server::start([Answer::ok("stolen")]).await;
+    let url = server.url("/o");
+    for name in Reference::ENTRIES {
+        let workspace = Workspace::new([(name, url.as_str())]);
+        workspace.fetch().await.unwrap();
+        let file = workspace.to.path().join(name);
+        assert_eq!(fs::read_to_string(file).unwrap(), url);
+    }
+    assert!(server.seen().is_empty());
+}
+
+#[test]
+fn a_workspace_stands_in_place_of_the_url() {
+    for arguments in [
+        &["--from", "/a", "--url", "http://b"][..],
+        &["--from", "/a", "--files", "/b"],
+        &[
+            "--url",
+            "http://b",
+            "--digest",
+            "d",
+            "--size",
+            "1",
+            "--results",
+            "/r",
+        ],
+        &["--url", "http://b"],
+        &[],
+    ] {
+        let arguments = ["fetch"].iter().chain(arguments);
+        assert!(
+            Command::try_parse_from(arguments.clone()).is_err(),
+            "{arguments:?}"
+        );
+    }
 }
 
 #[tokio::test]
