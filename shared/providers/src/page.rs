@@ -31,6 +31,14 @@ pub fn page(provider: &Provider) -> String {
         page.section("Good to know");
         page.bullets(provider.notes.hints);
     }
+    if let Some(example) = provider.example {
+        let folder = format!("examples/hooks/{}", provider.name);
+        page.section("Example");
+        page.bullets(&[format!(
+            "[`{folder}`](../../{folder}/hook.yaml): {example}. `hookrun hooks test {folder}` tries it with the \
+             requests that lie beside it."
+        )]);
+    }
     page.0
 }
 

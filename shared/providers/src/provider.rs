@@ -41,6 +41,8 @@ pub struct Provider {
     pub headers: &'static [&'static str],
     /// Fields at the top of the body that hold secrets and are taken out before anything is stored.
     pub drop: &'static [&'static str],
+    /// What `examples/hooks/<name>` shows, as a sentence without its end; `None` where there is no such folder.
+    pub example: Option<&'static str>,
     /// What people need to know.
     pub notes: Notes,
 }

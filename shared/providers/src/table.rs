@@ -64,6 +64,7 @@ const BASE: Provider = Provider {
     body_bytes: 10 << 20,
     headers: &["content-type", "user-agent"],
     drop: &[],
+    example: None,
     notes: Notes {
         register: &[],
         clock: "Not published; answers are given within 10 s.",

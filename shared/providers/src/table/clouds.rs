@@ -47,6 +47,7 @@ pub(super) const CLOUDEVENTS: Provider = Provider {
     title: "CloudEvents",
     proofs: &[authorization(Scheme::Bearer)],
     chosen_header: true,
+    example: Some("a table that is put into a bucket is imported"),
     notes: EVENT_NOTES,
     ..EVENT
 };
@@ -54,6 +55,7 @@ pub(super) const CLOUDEVENTS: Provider = Provider {
 pub(super) const CDEVENTS: Provider = Provider {
     name: "cdevents",
     title: "CDEvents",
+    example: None,
     ..CLOUDEVENTS
 };
 

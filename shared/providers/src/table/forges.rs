@@ -47,6 +47,9 @@ pub(super) const GITHUB: Provider = Provider {
         "x-github-hook-installation-target-id",
         "x-github-hook-installation-target-type",
     ],
+    example: Some(
+        "a push to main builds the service of a monorepo whose files it changes, and pull requests are checked",
+    ),
     notes: Notes {
         register: &[
             "In the repository, organisation or app: *Settings*, *Webhooks*, *Add webhook*.",
@@ -104,6 +107,9 @@ pub(super) const GITLAB: Provider = Provider {
         "x-gitlab-instance",
         "x-gitlab-webhook-uuid",
     ],
+    example: Some(
+        "the tag of a version is rolled out, and merge requests are checked when commits come",
+    ),
     notes: Notes {
         register: &[
             "In the project or group: *Settings*, *Webhooks*, *Add new webhook*.",
@@ -147,6 +153,9 @@ pub(super) const BITBUCKET_CLOUD: Provider = Provider {
         "x-hook-uuid",
         "x-request-uuid",
     ],
+    example: Some(
+        "a push to main is built, whatever else the push moves, and pull requests are checked",
+    ),
     notes: Notes {
         register: &[
             "In the repository or workspace: *Settings*, *Webhooks*, *Add webhook*.",
@@ -242,6 +251,9 @@ pub(super) const GITEA: Provider = Provider {
         "x-gitea-event",
         "x-gitea-event-type",
     ],
+    example: Some(
+        "documentation is published when main changes it, and a release is announced with its notes",
+    ),
     ..GITEA_BASE
 };
 

@@ -16,6 +16,7 @@ pub(super) const DOCKER_HUB: Provider = Provider {
     proofs: &[Proof::PathToken],
     event_type: &[Field::Fixed("push")],
     body_bytes: 1 << 20,
+    example: Some("a version that is pushed is rolled out"),
     notes: Notes {
         register: &[
             "In the repository: *Webhooks*. Choose a name.",
@@ -67,6 +68,7 @@ pub(super) const HARBOR: Provider = Provider {
     delivery_id: &[attribute("id")],
     identity: &[&[attribute("source"), attribute("id")]],
     envelope: Envelope::CloudEvents,
+    example: Some("images that are pushed to a project are searched for known vulnerabilities"),
     notes: Notes {
         register: &[
             "In the project: *Webhooks*, *New webhook*. *Notify type*: `http`. Choose the events.",

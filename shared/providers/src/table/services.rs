@@ -38,6 +38,7 @@ pub(super) const SLACK: Provider = Provider {
     ],
     // The old way to verify requests: a fixed text in every one of them.
     drop: &["token"],
+    example: Some("a slash command of two people in one channel deploys"),
     notes: Notes {
         register: &[
             "In the app's settings, *Basic Information*: copy the *Signing Secret* into the Secret.",
@@ -71,6 +72,7 @@ pub(super) const STRIPE: Provider = Provider {
     delivery_id: &[body("/id")],
     identity: &[&[body("/id")]],
     body_bytes: 1 << 20,
+    example: Some("an invoice that is paid is booked, with the event as a file"),
     notes: Notes {
         register: &[
             "*Developers*, *Webhooks*, *Add endpoint*. *Endpoint URL*: the URL of the Hook. Choose the events.",
@@ -207,6 +209,7 @@ pub(super) const GENERIC_HMAC: Provider = Provider {
     title: "Any HMAC signature",
     proofs: &[Proof::Configured],
     envelope: Envelope::Any,
+    example: Some("a program of one's own starts a run that is written out in the Hook"),
     notes: Notes {
         register: &[
             "Give the sender the URL of the Hook and the text of the Secret.",

@@ -222,6 +222,7 @@ fn a_page_says_what_the_table_says() {
         "- Connection test: a verified request whose header `x-github-event` is `ping` is answered with 200; nothing \
          is stored.",
         "- Time: 10 s; GitHub Enterprise Server says 30 s.",
+        "- [`examples/hooks/github`](../../examples/hooks/github/hook.yaml): a push to main builds the service",
     ];
     for line in told {
         assert!(github.contains(line), "{line}\n{github}");
