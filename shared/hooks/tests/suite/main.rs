@@ -10,6 +10,7 @@
 )]
 
 mod agreement;
+mod documentation;
 mod expressions;
 mod fixtures;
 mod hostile;
