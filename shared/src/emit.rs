@@ -178,6 +178,17 @@ pub struct Run {
     pub object: tekton::PipelineRun,
     /// What it mounts; to be created with [`tekton::Secret::owned_by`] once the run has a UID.
     pub copies: Vec<tekton::Secret>,
+    /// Which of the copies brings what came with the event.
+    pub payload: Option<PayloadCopy>,
+}
+
+/// The copy that brings what came with the event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayloadCopy {
+    /// Its name.
+    pub secret: String,
+    /// The file that the steps see.
+    pub entry: String,
 }
 
 /// Writes a flow as Tekton objects.

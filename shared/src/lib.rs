@@ -33,7 +33,7 @@ pub mod flow;
 pub use flow::Flow;
 
 pub mod emit;
-pub use emit::{Emitted, Payload, Request, Run, Scope, Settings, emit};
+pub use emit::{Emitted, Payload, PayloadCopy, Request, Run, Scope, Settings, emit};
 
 pub mod stored;
 pub mod tekton;

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 /// A request to the API server that did not succeed, after all repeats that made sense.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{doing}: {message}")]
 pub struct Fault {
     /// What kind of failure it is: decides the answer.

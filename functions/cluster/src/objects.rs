@@ -72,7 +72,8 @@ pub struct Page<T> {
 struct List<T> {
     #[serde(default)]
     metadata: ListMetadata,
-    items: Vec<T>,
+    /// Null in a list of metadata alone that has none.
+    items: Option<Vec<T>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -266,7 +267,10 @@ impl Cluster {
         }
         let List { metadata, items } = self.ask(ask).await?;
         let next = Some(metadata.r#continue).filter(|next| !next.is_empty());
-        Ok(Page { items, next })
+        Ok(Page {
+            items: items.unwrap_or_default(),
+            next,
+        })
     }
 
     async fn ask<T: DeserializeOwned>(&self, ask: Ask<'_>) -> Result<T, Fault> {

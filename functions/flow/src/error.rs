@@ -4,6 +4,7 @@
 //! the recommended ones of §6.5.
 
 use cluster::Denied;
+use deliveries::payload;
 use flows::{Problems, problem::Kind};
 use http::StatusCode;
 
@@ -46,26 +47,60 @@ pub enum Error {
     /// Configuration does not allow it.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// The payload is too large for a Secret, and there is nowhere else to put it.
-    #[error(
-        "the payload has {size} bytes; more than {limit} need an object store, and none is configured \
-         (HOOKRUN_PAYLOAD_STORE)"
-    )]
-    PayloadTooLarge {
-        /// Its size in bytes.
-        size: usize,
-        /// What a Secret holds, in bytes.
-        limit: usize,
-    },
     /// The flow store did not give the flow.
     #[error(transparent)]
     Store(store::Error),
     /// The payload could not be stored.
-    #[error("cannot store the payload: {0}")]
-    Payload(store::Error),
+    #[error(transparent)]
+    Payload(#[from] payload::Error),
+    /// The event could not be stored.
+    #[error(transparent)]
+    NotStored(deliveries::Error),
+    /// The event is stored, and its run cannot be started now.
+    #[error("the run cannot be started yet: {0}")]
+    NotStarted(String),
     /// The API server refused something, or could not be asked.
     #[error(transparent)]
     Cluster(cluster::Fault),
+}
+
+impl From<deliveries::flow::Error> for Error {
+    fn from(error: deliveries::flow::Error) -> Self {
+        use deliveries::flow::Error as Flow;
+        match error {
+            Flow::Document(problems) => Self::Document(problems),
+            Flow::Stored(problems) => Self::Stored(problems),
+            Flow::Unknown(fault) => Self::Unknown(fault),
+            Flow::Denied(denied) => Self::Denied(denied),
+            Flow::Store(error) => Self::Store(error),
+            Flow::Cluster(fault) => Self::Cluster(fault),
+            // What is posted says of no parameter what it is, and is always looked up here.
+            Flow::Parameter(_) | Flow::Nowhere | Flow::Payload => {
+                Self::NotStarted(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<deliveries::Error> for Error {
+    fn from(error: deliveries::Error) -> Self {
+        match error {
+            deliveries::Error::Cluster(fault) if fault.kind == cluster::Kind::NotFound => {
+                // The namespace is there, or nothing would have come this far.
+                let message = format!(
+                    "{}; are Hookrun's CustomResourceDefinitions installed (knative/crds)?",
+                    fault.message
+                );
+                Self::Cluster(cluster::Fault {
+                    kind: cluster::Kind::Blocked,
+                    message,
+                    ..fault
+                })
+            }
+            deliveries::Error::Cluster(fault) => Self::Cluster(fault),
+            error => Self::NotStored(error),
+        }
+    }
 }
 
 /// Whether the document is well-formed and only asks for what no cluster accepts.
@@ -97,9 +132,20 @@ impl Error {
             Self::Stored(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unknown(_) => StatusCode::NOT_FOUND,
             Self::Denied(_) => StatusCode::FORBIDDEN,
-            Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Store(error) | Self::Payload(error) => store_status(error),
-            Self::Cluster(fault) => cluster_status(fault.kind),
+            Self::Payload(payload::Error::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Store(error) => store_status(error),
+            // Whatever is wrong with it is no fault of the sender's.
+            Self::Payload(payload::Error::Store(error)) => match store_status(error) {
+                status if status.is_server_error() => status,
+                _ => StatusCode::BAD_GATEWAY,
+            },
+            Self::Cluster(fault) | Self::Payload(payload::Error::Cluster(fault)) => {
+                cluster_status(fault.kind)
+            }
+            Self::NotStored(deliveries::Error::Taken(_)) => StatusCode::CONFLICT,
+            Self::NotStored(_) | Self::NotStarted(_) | Self::Payload(payload::Error::Lost(_)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -124,9 +170,12 @@ impl Error {
             Self::Unknown(_) => "not-found",
             Self::NamespaceName(_) | Self::Denied(Denied::Namespace(_)) => "namespace",
             Self::Denied(Denied::Privileged { .. }) => "privileged",
-            Self::PayloadTooLarge { .. } => "payload-too-large",
+            Self::Payload(payload::Error::TooLarge { .. }) => "payload-too-large",
             Self::Store(_) => "flow-store",
             Self::Payload(_) => "payload-store",
+            Self::NotStored(deliveries::Error::Taken(_)) => "conflict",
+            Self::NotStored(_) => "unavailable",
+            Self::NotStarted(_) => "not-started",
             Self::Cluster(fault) => fault.kind.slug(),
         }
     }

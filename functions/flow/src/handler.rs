@@ -10,7 +10,7 @@ use cluster::Outcome;
 use http::{HeaderName, HeaderValue, StatusCode};
 use runtime::{
     Call, Payload, Rejection, Response, Router,
-    event::{self, Event, Incoming},
+    event::{self, Event, Identity, Incoming},
     metrics::Metrics,
     response, telemetry,
 };
@@ -20,11 +20,8 @@ use crate::{
     RUN_HEADER,
     error::{Error, Route},
     openapi,
-    service::{Cause, Service, Started, Target},
+    service::{Cause, FORMAT, Service, Started, Target},
 };
-
-/// The label of our events in the metrics.
-const FORMAT: &str = "artisan";
 
 /// What every handler has at hand.
 struct State {
@@ -164,10 +161,19 @@ async fn each(state: &State, target: Target<'_>, (incoming, _payload): Read) -> 
 async fn one(state: &State, target: Target<'_>, event: &Event) -> Result<Started, Error> {
     telemetry::identify(event);
     let identity = event.identity.to_string();
+    let delivery_id = match &event.identity {
+        Identity::CloudEvent { id, .. } => id,
+        Identity::IdempotencyKey(key) => key,
+        Identity::Fresh(_) => "",
+    };
     let traceparent = telemetry::current_traceparent();
+    let attributes = event.cloud_event.as_ref();
     let cause = Cause {
         identity: &identity,
         fresh: event.identity.is_fresh(),
+        delivery_id,
+        event_type: attributes.map_or("", |attributes| &attributes.ty),
+        content_type: event.content_type.as_deref().unwrap_or_default(),
         traceparent: traceparent.as_deref(),
     };
     let result = state.service.handle(target, &event.data, cause).await;

@@ -2,7 +2,7 @@
 //!
 //! Which event comes in: a flow document (`POST /flow`), a payload for a stored flow (`POST /flow/key/…`), the name of a
 //! flow that the cluster knows (`POST /flow/name/…`); as plain HTTP or as a CloudEvent. What goes out: the flow's latest
-//! objects and one PipelineRun. It is a function of its own because its callers' contract is (`artisan-runner.md` §1).
+//! objects, one Delivery and one PipelineRun, both of the same name. It is a function of its own because its callers' contract is (`artisan-runner.md` §1).
 //!
 //! It keeps no state between events and knows no other function.
 
@@ -10,10 +10,14 @@ mod error;
 mod handler;
 mod openapi;
 mod options;
-mod policy;
 mod service;
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use deliveries::{Deliveries, Flows, Rights};
 
 pub use error::{Error, Route};
 pub use handler::{api_router, router};
@@ -33,16 +37,22 @@ pub fn service(
     client: kube::Client,
     credentials: &store::Credentials,
 ) -> Result<Service, store::Error> {
-    let own = client.default_namespace().to_owned();
+    let policy = options.policy.policy(client.default_namespace());
+    let flow_store = &options.flow_store;
+    let store = flow_store.open(credentials, store::connected(client.clone()));
+    let flows = Arc::new(Flows::new(store, &options.run, policy.clone()));
     Ok(Service {
         patience: options.patience,
-        policy: options.policy.policy(&own),
-        settings: options.run.settings(),
-        lowering: options.run.lowering(),
-        flows: options
-            .flow_store
-            .open(credentials, store::connected(client.clone())),
-        payloads: options.payload_store.open(credentials)?.map(Arc::new),
+        policy,
+        deliveries: Deliveries {
+            rights: Rights::default(),
+            payloads: options.payload_store.open(credentials)?.map(Arc::new),
+            flows: Some(Arc::clone(&flows)),
+            takeover: Duration::ZERO,
+        },
+        flows,
+        clock: jiff::Timestamp::now,
+        counted: Mutex::default(),
         client,
     })
 }

@@ -285,6 +285,8 @@ mod tests {
         }
     }
 
+    use deliveries::payload;
+
     fn problems() -> flows::Problems {
         flows::parse(flows::Format::Artisan, b"{}", &flows::Lowering::default()).unwrap_err()
     }
@@ -305,19 +307,25 @@ mod tests {
         let stores = || store_errors().into_iter().map(Error::Store);
         let mut posted = vec![Error::Document(problems()), Error::NoNamespace];
         posted.extend(policy_errors().into_iter().chain(faults()));
-        let mut keyed = vec![
-            Error::Document(problems()),
-            name(),
-            Error::PayloadTooLarge { size: 0, limit: 0 },
-        ];
+        let mut keyed = vec![Error::Document(problems()), name()];
         keyed.extend(policy_errors().into_iter().chain(faults()).chain(stores()));
-        keyed.extend(store_errors().into_iter().map(Error::Payload));
+        let payload = |error| Error::Payload(payload::Error::Store(error));
+        keyed.extend(store_errors().into_iter().map(payload));
+        for errors in [&mut posted, &mut keyed] {
+            errors.push(Error::Payload(payload::Error::TooLarge { size: 0 }));
+            errors.extend(store_errors().into_iter().map(payload));
+        }
         let mut named = vec![
             name(),
             Error::Stored(problems()),
             Error::Unknown(fault(cluster::Kind::NotFound)),
         ];
         named.extend(policy_errors().into_iter().chain(faults()));
+        for errors in [&mut posted, &mut keyed, &mut named] {
+            errors.push(Error::NotStored(deliveries::Error::Busy));
+            errors.push(Error::NotStored(deliveries::Error::Taken(String::new())));
+            errors.push(Error::NotStarted(String::new()));
+        }
         let mut read = vec![Error::Document(problems())];
         read.extend(stores());
 

@@ -1,24 +1,41 @@
-//! What the Artisan endpoints do, without HTTP: find the flow, check it, write its objects, start the run.
+//! What the Artisan endpoints do, without HTTP: find the flow, check it, write its objects, store the event, start the run.
 //!
 //! Everything is decided before the first write: the document is read to its end, names and namespace are checked, a
 //! large payload has a place. A second delivery of an event whose run was started changes nothing.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use cluster::{Cluster, Outcome, Patience, Policy};
+use deliveries::{
+    Deliveries, Flows, Fresh,
+    flow::write,
+    payload::{self, Nature, Packed, Parcel},
+    record::{self, Subject},
+};
 use flows::{
-    Emitted, Format, Lowering, Payload, Request, Run, Scope, Settings,
-    flow::{DATA_MAX, Flow},
+    Emitted, Flow, Payload, Request, Run, Scope,
     name::{Label, object_name},
 };
-use serde_json::Value;
-use store::{FlowStore, PayloadStore};
-
-use crate::{
-    error::{Error, Route},
-    policy,
+use hooks::{
+    Delivery,
+    delivery::{FlowRef, Record, RuleRecord, StoredPayload},
 };
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::error::{Error, Route};
+
+/// The word for the format of these events, in Deliveries and metrics.
+pub(crate) const FORMAT: &str = "artisan";
+
+/// How often duplicates are counted at most.
+const COUNTING: Duration = Duration::from_secs(1);
 
 /// Everything that an event meets.
 pub struct Service {
@@ -28,14 +45,14 @@ pub struct Service {
     pub patience: Patience,
     /// What may be written where.
     pub policy: Policy,
-    /// How runs are made.
-    pub settings: Settings,
-    /// How documents are read.
-    pub lowering: Lowering,
-    /// Where flows are looked up by key.
-    pub flows: Arc<dyn FlowStore>,
-    /// Where payloads go that no Secret holds; `None` refuses them.
-    pub payloads: Option<Arc<PayloadStore>>,
+    /// Where flows are looked up, and how their runs are made.
+    pub flows: Arc<Flows>,
+    /// Where events are stored. Nothing is young to it: a repeat waits for its run, and is started at once.
+    pub deliveries: Deliveries,
+    /// Tells the time.
+    pub clock: fn() -> Timestamp,
+    /// When a duplicate was counted last.
+    pub counted: Mutex<Option<Instant>>,
 }
 
 /// What is known of an event besides its bytes.
@@ -45,6 +62,12 @@ pub struct Cause<'a> {
     pub identity: &'a str,
     /// Whether the identity was made up just now, so that no earlier delivery can exist.
     pub fresh: bool,
+    /// What the sender calls the event; empty where it has no name for it.
+    pub delivery_id: &'a str,
+    /// Its type, if it is a CloudEvent.
+    pub event_type: &'a str,
+    /// The media type of its data.
+    pub content_type: &'a str,
     /// W3C trace context that the run continues.
     pub traceparent: Option<&'a str>,
 }
@@ -81,7 +104,16 @@ pub enum Target<'a> {
     },
 }
 
-impl Target<'_> {
+impl<'a> Target<'a> {
+    /// What a run is named after, beside its event.
+    fn scope(self) -> Scope<'a> {
+        match self {
+            Self::Document => Scope::Document,
+            Self::Key { key, .. } => Scope::Key(key),
+            Self::Name { name, .. } => Scope::Name(name),
+        }
+    }
+
     /// The route that leads here.
     pub fn route(self) -> Route {
         match self {
@@ -96,7 +128,8 @@ impl Service {
     /// Makes the run of one event, or finds it made.
     ///
     /// # Errors
-    /// An [`Error`]; nothing runs then.
+    /// An [`Error`]; nothing runs then. Where the event was stored before that, it is on record, and the sweep goes on
+    /// with what may still succeed.
     pub async fn handle(
         &self,
         target: Target<'_>,
@@ -105,74 +138,36 @@ impl Service {
     ) -> Result<Started, Error> {
         match target {
             Target::Document => {
-                let flow = self.parse(data, None)?;
+                let flow = self.flows.parse(data, None)?;
                 let namespace = flow.namespace.clone().ok_or(Error::NoNamespace)?;
                 // Nothing is asked about a namespace that is not ours.
                 self.policy.check_namespace(&namespace)?;
-                let place = self.place(Scope::Document, &object_name(&flow.name), namespace, cause);
-                match self.started_before(&place, cause).await? {
+                let place = self.place(target, &object_name(&flow.name), namespace, cause);
+                match self.started_before(&place).await? {
                     Some(started) => Ok(started),
-                    None => self.run(place, &flow, &Bytes::new(), cause).await,
+                    None => self.run(place, &flow, data).await,
                 }
             }
             Target::Key { key, namespace } => {
                 let namespace = self.namespace(namespace)?;
-                let place = self.place(Scope::Key(key), &object_name(key), namespace, cause);
+                let place = self.place(target, &object_name(key), namespace, cause);
                 // Before the store is asked: a repeated event needs neither it nor what it holds today.
-                if let Some(started) = self.started_before(&place, cause).await? {
+                if let Some(started) = self.started_before(&place).await? {
                     return Ok(started);
                 }
-                let document = self.flows.get(key).await.map_err(Error::Store)?;
-                let flow = self.parse(&document, Some(&place.namespace))?;
-                self.run(place, &flow, data, cause).await
+                let document = self.flows.document(key).await?;
+                let flow = self.flows.parse(&document, Some(&place.namespace))?;
+                self.run(place, &flow, data).await
             }
             Target::Name { name, namespace } => {
                 let namespace = self.namespace(namespace)?;
-                let place = self.place(Scope::Name(name), &object_name(name), namespace, cause);
-                match self.started_before(&place, cause).await? {
+                let place = self.place(target, &object_name(name), namespace, cause);
+                match self.started_before(&place).await? {
                     Some(started) => Ok(started),
-                    None => self.run_stored(place, name, cause).await,
+                    None => self.run_stored(place, name).await,
                 }
             }
         }
-    }
-
-    /// Where the event's run is, or will be. Its name follows from the addressee and the event alone.
-    fn place<'a>(
-        &self,
-        scope: Scope<'a>,
-        flow: &Label,
-        namespace: Label,
-        cause: Cause<'a>,
-    ) -> Place<'a> {
-        Place {
-            cluster: Cluster::new(self.client.clone(), self.patience),
-            run: request(scope, cause, None).run_name(flow),
-            namespace,
-            scope,
-        }
-    }
-
-    async fn run_stored(
-        &self,
-        place: Place<'_>,
-        name: &str,
-        cause: Cause<'_>,
-    ) -> Result<Started, Error> {
-        let stored = place
-            .cluster
-            .stored(place.namespace.as_ref(), name)
-            .await
-            .map_err(|fault| match fault.kind {
-                cluster::Kind::NotFound => Error::Unknown(fault),
-                _ => Error::Cluster(fault),
-            })?;
-        self.policy
-            .check_privileged(&place.namespace, policy::privileged_steps(&stored))?;
-        let request = request(place.scope, cause, None);
-        let run = flows::stored::snapshot(name, stored, &place.namespace, &request, &self.settings)
-            .map_err(Error::Stored)?;
-        place.start(&run).await
     }
 
     /// `GET /flow/key/{key}`: the stored flow, without unknown fields and without what must stay secret.
@@ -180,17 +175,35 @@ impl Service {
     /// # Errors
     /// [`Error::Store`] or [`Error::Document`].
     pub async fn read(&self, key: &str) -> Result<Value, Error> {
-        let document = self.flows.get(key).await.map_err(Error::Store)?;
+        let document = self.flows.document(key).await?;
         let document = flows::format::artisan::read(&document).map_err(Error::Document)?;
         Ok(document.redacted())
     }
 
-    fn parse(&self, document: &[u8], namespace: Option<&Label>) -> Result<Flow, Error> {
-        let lowering = Lowering {
-            namespace: namespace.cloned(),
-            ..self.lowering.clone()
+    /// Where the event's run is, or will be. Its name follows from the addressee and the event alone.
+    fn place<'a>(
+        &self,
+        target: Target<'a>,
+        flow: &Label,
+        namespace: Label,
+        cause: Cause<'a>,
+    ) -> Place<'a> {
+        let request = Request {
+            scope: target.scope(),
+            event: cause.identity,
+            traceparent: cause.traceparent,
+            payload: None,
         };
-        flows::parse(Format::Artisan, document, &lowering).map_err(Error::Document)
+        Place {
+            cluster: Cluster::new(self.client.clone(), self.patience),
+            run: request.run_name(flow),
+            flow: flow.clone(),
+            received: (self.clock)(),
+            request,
+            namespace,
+            target,
+            cause,
+        }
     }
 
     /// The namespace of a path, legal and allowed.
@@ -202,33 +215,57 @@ impl Service {
         Ok(namespace)
     }
 
-    async fn run(
-        &self,
-        place: Place<'_>,
-        flow: &Flow,
-        payload: &Bytes,
-        cause: Cause<'_>,
-    ) -> Result<Started, Error> {
-        let privileged = flow.privileged().map(|step| step.name.as_ref());
-        self.policy.check_privileged(&place.namespace, privileged)?;
-        if payload.len() > DATA_MAX && self.payloads.is_none() {
-            return Err(Error::PayloadTooLarge {
-                size: payload.len(),
-                limit: DATA_MAX,
-            });
+    /// The run that an earlier delivery of the event started. Asked first, so that a late redelivery does not write a
+    /// flow's older content over its latest, and gets its answer whatever became of the flow and of the run.
+    async fn started_before(&self, place: &Place<'_>) -> Result<Option<Started>, Error> {
+        if place.cause.fresh {
+            return Ok(None);
         }
-        let reference = self.store_payload(&place, payload).await?;
-        let payload = match &reference {
-            Some(reference) => Some(Payload::Remote {
-                url: &reference.url,
-                digest: &reference.digest,
-                size: reference.size,
-            }),
-            None if payload.is_empty() => None,
-            None => Some(Payload::Inline(payload)),
+        let event = place.delivery(StoredPayload::default());
+        let found = self.deliveries.find(&place.cluster, &event).await?;
+        let created = |found: &Delivery| found.record.outcome == hooks::Outcome::Created;
+        let Some(found) = found.filter(created) else {
+            return Ok(None);
         };
-        let request = request(place.scope, cause, payload);
-        let Emitted { latest, run } = flows::emit(flow, &place.namespace, &request, &self.settings);
+        self.count(&place.cluster, &found).await;
+        Ok(Some(place.started(Outcome::AlreadyExists)))
+    }
+
+    /// Counts a duplicate, at best effort.
+    async fn count(&self, cluster: &Cluster, delivery: &Delivery) {
+        let due = {
+            let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = counted.is_none_or(|at| at.elapsed() >= COUNTING);
+            if due {
+                *counted = Some(Instant::now());
+            }
+            due
+        };
+        if due {
+            self.deliveries.count(cluster, delivery).await;
+        }
+    }
+
+    async fn run(&self, place: Place<'_>, flow: &Flow, data: &Bytes) -> Result<Started, Error> {
+        let packed = self.pack(&place, data).await?;
+        let stored = &packed.stored;
+        let payload = match (place.target, &stored.object) {
+            (Target::Document, _) => None,
+            // Where it can be fetched is signed when the run is started.
+            (_, Some(_)) => Some(Payload::Remote {
+                url: "",
+                digest: &stored.digest,
+                size: stored.size,
+            }),
+            (_, None) if data.is_empty() => None,
+            (_, None) => Some(Payload::Inline(data)),
+        };
+        let request = Request {
+            payload,
+            ..place.request
+        };
+        let emitted = self.flows.emit(flow, &place.namespace, &request, None)?;
+        let Emitted { latest, run } = emitted;
         let mut absent = flows::stored::data_secrets(&object_name(&flow.name));
         absent.retain(|name| latest.iter().all(|object| object.name() != name));
         place
@@ -236,81 +273,132 @@ impl Service {
             .apply_all(&latest, &absent)
             .await
             .map_err(Error::Cluster)?;
-        place.start(&run).await
+        self.start(place, packed, data, &run).await
     }
 
-    /// A run that an earlier delivery of the event started. Asked first, so that a late redelivery does not write a
-    /// flow's older content over its latest, and gets its answer whatever became of the flow.
-    async fn started_before(
-        &self,
-        place: &Place<'_>,
-        cause: Cause<'_>,
-    ) -> Result<Option<Started>, Error> {
-        if cause.fresh {
-            return Ok(None);
-        }
+    async fn run_stored(&self, place: Place<'_>, name: &str) -> Result<Started, Error> {
         let Place {
-            cluster,
-            run,
-            namespace,
-            ..
-        } = place;
-        let started = cluster
-            .is_started(namespace.as_ref(), run.as_ref(), cause.identity)
-            .await
-            .map_err(Error::Cluster)?;
-        Ok(started.then(|| Started {
-            run: run.clone(),
-            namespace: namespace.clone(),
-            outcome: Outcome::AlreadyExists,
-        }))
+            cluster, namespace, ..
+        } = &place;
+        let snapshot = self
+            .flows
+            .snapshot(cluster, namespace, name, &place.request);
+        let run = snapshot.await?;
+        let nothing = Bytes::new();
+        let packed = self.pack(&place, &nothing).await?;
+        self.start(place, packed, &nothing, &run).await
     }
 
-    /// Puts a payload that no Secret holds into the object store.
-    async fn store_payload(
-        &self,
-        place: &Place<'_>,
-        payload: &Bytes,
-    ) -> Result<Option<store::Reference>, Error> {
-        let Some(payloads) = self.payloads.as_ref().filter(|_| payload.len() > DATA_MAX) else {
-            return Ok(None);
+    /// Finds a place for what came with the event.
+    async fn pack(&self, place: &Place<'_>, bytes: &Bytes) -> Result<Packed, Error> {
+        let parcel = Parcel {
+            namespace: place.namespace.as_ref(),
+            delivery: place.run.as_ref(),
+            bytes,
+            content_type: place.cause.content_type,
+            nature: match place.target {
+                Target::Document => Nature::Flow,
+                Target::Key { .. } | Target::Name { .. } => Nature::Payload,
+            },
         };
-        payloads
-            .put(
-                place.namespace.as_ref(),
-                place.run.as_ref(),
-                payload.clone(),
-            )
-            .await
-            .map(Some)
-            .map_err(Error::Payload)
+        let store = self.deliveries.payloads.as_deref();
+        Ok(payload::pack(store, parcel).await?)
+    }
+
+    /// Stores the event with its run, and starts that.
+    async fn start(
+        &self,
+        place: Place<'_>,
+        packed: Packed,
+        bytes: &Bytes,
+        run: &Run,
+    ) -> Result<Started, Error> {
+        let mut delivery = place.delivery(packed.stored);
+        let mut rule = place.rule();
+        let mut kept = write(&delivery, &mut rule, run);
+        delivery.record.rules = vec![rule];
+        kept.extend(packed.secret);
+        let fresh = Fresh {
+            delivery,
+            kept,
+            bytes,
+            received: place.received,
+            problem: None,
+            waits: None,
+        };
+        let stored = self.deliveries.store(&place.cluster, fresh).await?;
+        let record = stored.delivery.record;
+        let rule = record.rules.into_iter().next().unwrap_or_default();
+        match (rule.outcome, stored.fault) {
+            (hooks::Outcome::Created, _) if stored.duplicate => {
+                Ok(place.started(Outcome::AlreadyExists))
+            }
+            (hooks::Outcome::Created, _) => Ok(place.started(Outcome::Created)),
+            (_, Some(fault)) => Err(Error::Cluster(fault)),
+            (_, None) => Err(Error::NotStarted(rule.reason)),
+        }
     }
 }
 
-/// Where one event's run is or will be, and the cluster that it is in.
+/// One event, where its run is or will be, and the cluster that it is in.
 struct Place<'a> {
     cluster: Cluster,
-    scope: Scope<'a>,
+    target: Target<'a>,
+    cause: Cause<'a>,
+    request: Request<'a>,
+    received: Timestamp,
+    flow: Label,
+    /// Name of the run, and of the Delivery.
     run: Label,
     namespace: Label,
 }
 
 impl Place<'_> {
-    async fn start(self, run: &Run) -> Result<Started, Error> {
-        let outcome = self.cluster.start(run).await.map_err(Error::Cluster)?;
-        Ok(Started {
-            run: self.run,
-            namespace: self.namespace,
+    fn started(&self, outcome: Outcome) -> Started {
+        Started {
+            run: self.run.clone(),
+            namespace: self.namespace.clone(),
             outcome,
-        })
+        }
     }
-}
 
-fn request<'a>(scope: Scope<'a>, cause: Cause<'a>, payload: Option<Payload<'a>>) -> Request<'a> {
-    Request {
-        scope,
-        event: cause.identity,
-        traceparent: cause.traceparent,
-        payload,
+    /// What the event asks for.
+    fn rule(&self) -> RuleRecord {
+        let (key, name) = match self.target {
+            Target::Document => (None, None),
+            Target::Key { key, .. } => (Some(key.to_owned()), None),
+            Target::Name { name, .. } => (None, Some(name.to_owned())),
+        };
+        RuleRecord {
+            name: self.flow.to_string(),
+            flow: Some(FlowRef {
+                key,
+                name,
+                inline: None,
+            }),
+            run: Some(self.run.to_string()),
+            ..RuleRecord::default()
+        }
+    }
+
+    /// The event's record, without the run.
+    fn delivery(&self, payload: StoredPayload) -> Delivery {
+        let record = Record {
+            provider: FORMAT.to_owned(),
+            event_type: self.cause.event_type.to_owned(),
+            delivery_id: self.cause.delivery_id.to_owned(),
+            key: self.cause.identity.to_owned(),
+            received_time: record::rfc3339(self.received),
+            payload,
+            rules: vec![self.rule()],
+            ..Record::default()
+        };
+        let subject = Subject {
+            name: self.run.as_ref(),
+            namespace: self.namespace.as_ref(),
+            request: &Uuid::new_v4().to_string(),
+            service_account: None,
+        };
+        record::delivery(subject, record, None)
     }
 }

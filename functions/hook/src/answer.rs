@@ -1,28 +1,28 @@
 //! What a sender is told of a stored event.
 
+use deliveries::{Stored, record::outcome_text};
 use hooks::{Delivery, delivery::RuleRecord};
 use http::StatusCode;
 use runtime::{Body, Response, response};
 use serde_json::{Map, Value, json};
 
-use crate::{commit::Taken, record::outcome_text};
-
 /// The answer to a stored event: always 202, since what matters to the sender is that it is stored.
-pub(crate) fn stored(taken: &Taken, from_broker: bool) -> Response {
+pub(crate) fn stored(event: &Stored, from_broker: bool) -> Response {
     if from_broker {
         // A Broker would take a body for an event.
         return response::empty(StatusCode::ACCEPTED);
     }
-    response::json(StatusCode::ACCEPTED, &document(taken))
+    response::json(StatusCode::ACCEPTED, &document(event))
 }
 
 fn document(
-    Taken {
+    Stored {
         delivery: Delivery {
             metadata, record, ..
         },
         duplicate,
-    }: &Taken,
+        ..
+    }: &Stored,
 ) -> Value {
     json!({
         "delivery": metadata.name,

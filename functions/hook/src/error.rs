@@ -4,6 +4,7 @@
 //! have a section in `docs/problems/hooks.md`, which a test compares with [`KINDS`].
 
 use cluster::{Fault, Kind as FaultKind};
+use deliveries::payload;
 use http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
 use providers::ContentError;
 use runtime::{
@@ -11,8 +12,6 @@ use runtime::{
     problem::{self, Kind, Problem},
     response,
 };
-
-use crate::payload;
 
 /// Seconds after which a sender may try again where nobody says better.
 const RETRY_AFTER: u32 = 2;
@@ -63,14 +62,9 @@ pub(crate) enum Error {
     /// The Hook has its share of requests in flight.
     #[error("this hook has as many requests in flight as it may; send it again")]
     Share,
-    /// Other copies of the event are writing its Delivery.
-    #[error("other deliveries of the same event are being handled; send it again")]
-    Busy,
-    /// The name of the Delivery is that of another event.
-    #[error(
-        "Delivery {0:?} exists and belongs to another event; delete it, and send this one again"
-    )]
-    Taken(String),
+    /// It could not be stored, or nobody knows.
+    #[error(transparent)]
+    NotStored(#[from] deliveries::Error),
     /// There is nowhere to put the payload.
     #[error(transparent)]
     Payload(#[from] payload::Error),
@@ -82,9 +76,6 @@ pub(crate) enum Error {
         /// Seconds until another try makes sense.
         retry_after: u32,
     },
-    /// The API server refused something, or could not be asked.
-    #[error("{0}")]
-    Cluster(Fault),
     /// The Hook could not be read.
     #[error("{0}")]
     Hook(std::sync::Arc<Fault>),
@@ -105,13 +96,14 @@ impl Error {
             }
             Self::Content(error) => Problem::new(PAYLOAD, error.to_string()),
             Self::Share => Problem::new(SHARE, self.to_string()).retry_after(1),
-            Self::Busy | Self::Taken(_) => {
+            Self::NotStored(deliveries::Error::Busy | deliveries::Error::Taken(_)) => {
                 Problem::new(NOT_STORED, self.to_string()).retry_after(RETRY_AFTER)
             }
             Self::Payload(payload::Error::TooLarge { .. }) => {
                 Problem::new(PAYLOAD, self.to_string())
             }
-            Self::Payload(payload::Error::Cluster(fault)) | Self::Cluster(fault) => {
+            Self::Payload(payload::Error::Cluster(fault))
+            | Self::NotStored(deliveries::Error::Cluster(fault)) => {
                 if fault.kind == FaultKind::TooLarge {
                     return Problem::new(
                         PAYLOAD,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use deliveries::record::outcome_text;
 use http::Method;
 use runtime::{Call, Response, Router, event, telemetry};
 
 use crate::{
     answer,
-    record::outcome_text,
     service::{Address, Outcome, Service},
 };
 
@@ -40,21 +40,21 @@ async fn post(service: Arc<Service>, mut call: Call) -> Response {
     let address = Address::of(&call);
     let error = match service.receive(&address, &mut call).await {
         Ok(Outcome::Reply(reply)) => return answer::reply(reply),
-        Ok(Outcome::Taken(taken)) => {
-            let record = &taken.delivery.record;
-            telemetry::record("namespace", &taken.delivery.metadata.namespace);
+        Ok(Outcome::Stored(stored)) => {
+            let record = &stored.delivery.record;
+            telemetry::record("namespace", &stored.delivery.metadata.namespace);
             telemetry::record("outcome", outcome_text(record.outcome));
             let runs = record.rules.iter().filter_map(|rule| rule.run.as_deref());
             telemetry::record("run", &runs.collect::<Vec<_>>().join(" "));
             let provider = providers::provider(&record.provider);
             let provider = provider.map_or("none", |provider| provider.name);
-            let counted = if taken.duplicate {
+            let counted = if stored.duplicate {
                 "duplicate"
             } else {
                 outcome_text(record.outcome)
             };
             service.metrics.event(provider, counted);
-            return answer::stored(&taken, from_broker);
+            return answer::stored(&stored, from_broker);
         }
         Err(error) => error,
     };

@@ -11,7 +11,7 @@ use providers::{Provider, Settings};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::resource::HOOKS;
+use deliveries::resource::HOOKS;
 
 /// Where a Hook is, or would be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -6,33 +6,29 @@
 //!
 //! It keeps no state between events that matters, and knows no other function.
 //!
-//! In reading order: `service` is the way of one request, `commit` stores an event exactly once, `carry` starts what was
-//! decided, `sweep` finishes what was left.
+//! In reading order: `service` is the way of one request, `take` decides and has it stored (package `deliveries`), `sweep`
+//! finishes what was left.
 
 mod answer;
-mod carry;
-mod commit;
+mod arrival;
 mod error;
-mod flow;
 mod handler;
 mod keys;
 mod known;
 mod notes;
 mod options;
-mod payload;
 mod quota;
-mod record;
 mod registry;
 mod replay;
-pub mod resource;
-mod rights;
 mod service;
 mod status;
 mod sweep;
+mod take;
 
 use std::sync::Arc;
 
 use cluster::{Patience, Policy, RunOptions};
+use deliveries::{Deliveries, Flows, Rights};
 use jiff::Timestamp;
 use runtime::{Limits, auth::KeySource, metrics::Metrics};
 use store::{FlowStore, PayloadStore};
@@ -54,7 +50,7 @@ pub struct Surroundings {
     pub policy: Policy,
     /// Where payloads go that the cluster does not hold; `None` refuses them.
     pub payloads: Option<Arc<PayloadStore>>,
-    /// Where flows are looked up by key, and how their runs are made; `None` where no event comes in.
+    /// Where flows are looked up by key, and how their runs are made; `None` leaves them to others.
     pub flows: Option<(Arc<dyn FlowStore>, RunOptions)>,
     /// Where the keys are published that tokens of the cluster are signed with: the API server.
     pub cluster_keys: Arc<dyn KeySource>,
@@ -88,18 +84,21 @@ pub fn service(options: &HookOptions, surroundings: Surroundings) -> Result<Serv
     options.takeover.check(patience)?;
     Ok(Service {
         registry: registry::Registry::new(client.clone(), patience, limits.requests),
-        rights: rights::Rights::default(),
-        flows: flows.map(|(store, options)| flow::Flows::new(store, &options)),
+        deliveries: Deliveries {
+            rights: Rights::default(),
+            flows: flows
+                .map(|(store, options)| Arc::new(Flows::new(store, &options, policy.clone()))),
+            payloads,
+            takeover: options.takeover.hook_takeover,
+        },
         keys: keys::Keys::new(cluster_keys, web_keys),
         clock,
         body_bytes: options
             .hook_body_bytes
             .min(limits.memory_bytes / runtime::body::COPIES),
-        takeover: options.takeover.hook_takeover,
         client,
         patience,
         policy,
-        payloads,
         metrics,
     })
 }

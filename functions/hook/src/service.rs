@@ -7,24 +7,21 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cluster::{Cluster, Patience, Policy};
+use deliveries::{Deliveries, Stored};
 use flows::Label;
 use http::{HeaderMap, request::Parts};
 use jiff::Timestamp;
 use providers::{Content, ContentError, Proven, Reply, Request};
 use runtime::{Call, metrics::Metrics, telemetry};
-use store::PayloadStore;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    commit::Taken,
+    arrival::{self, Arrival},
     error::Error,
-    flow::Flows,
     keys::{Distrust, Keys},
     known::{Known, Place, Verifier},
-    record::{self, Arrival},
     registry::{Registry, Slot},
-    rights::Rights,
     status::{self, News},
 };
 
@@ -36,17 +33,13 @@ pub struct Service {
     pub(crate) client: kube::Client,
     pub(crate) patience: Patience,
     pub(crate) policy: Policy,
-    pub(crate) payloads: Option<Arc<PayloadStore>>,
+    pub(crate) deliveries: Deliveries,
     pub(crate) registry: Registry,
-    pub(crate) rights: Rights,
-    pub(crate) flows: Option<Flows>,
     pub(crate) keys: Keys,
     pub(crate) clock: fn() -> Timestamp,
     pub(crate) metrics: Arc<Metrics>,
     /// Most bytes of a body.
     pub(crate) body_bytes: usize,
-    /// Age at which others take over what a Delivery has stored.
-    pub(crate) takeover: Duration,
 }
 
 /// What a request came to.
@@ -54,7 +47,7 @@ pub(crate) enum Outcome {
     /// It only asked whether somebody is there.
     Reply(Reply),
     /// It is on record.
-    Taken(Box<Taken>),
+    Stored(Box<Stored>),
 }
 
 /// What a path says.
@@ -199,14 +192,14 @@ impl Service {
         let cluster = Cluster::until(self.client.clone(), self.patience.attempt, deadline);
         let used = secret.and_then(|at| found.verifier.refs.get(at));
         let news = News::Accepted(used);
-        let taken = self
+        let stored = self
             .take(&cluster, found.slot, found.known, &arrival)
             .await?;
         // Of the sender's time only what is left over, and little of that.
         let until = deadline.min(Instant::now() + STATUS);
         let rest = Cluster::until(self.client.clone(), self.patience.attempt, until);
         status::tell(&rest, found.slot, found.known, &news, now).await;
-        Ok(Outcome::Taken(Box::new(taken)))
+        Ok(Outcome::Stored(Box::new(stored)))
     }
 
     fn shook(&self, provider: &'static str, reply: Reply) -> Outcome {
@@ -309,10 +302,10 @@ fn arrival(
         received: now,
         event: providers::event(provider, &facts, &content),
         facts,
-        headers: record::kept_headers(provider.headers, request.headers),
-        query: record::kept_query(request.query),
+        headers: arrival::kept_headers(provider.headers, request.headers),
+        query: arrival::kept_query(request.query),
         secret: None,
-        content_type: record::kept_query(content_type.unwrap_or_default()),
+        content_type: arrival::kept_query(content_type.unwrap_or_default()),
         bytes: match content.bytes {
             std::borrow::Cow::Borrowed(bytes) => body.slice_ref(bytes),
             std::borrow::Cow::Owned(bytes) => bytes.into(),

@@ -6,6 +6,7 @@
 use std::{sync::PoisonError, time::Duration};
 
 use cluster::{Cluster, Fault, Part};
+use deliveries::{is_younger, record::rfc3339, resource::HOOKS};
 use hooks::{
     HookStatus,
     hook::{Condition, Rejection, SecretRef, SecretUse},
@@ -15,12 +16,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    commit::is_younger,
     known::{Known, Place},
     notes::Notes,
-    record::rfc3339,
     registry::Slot,
-    resource::HOOKS,
 };
 
 /// How often the status is written for what is not urgent.

@@ -7,6 +7,12 @@
 use std::collections::BTreeMap;
 
 use cluster::{Cluster, Fault, Kind, Listing, Page, Resource};
+use deliveries::{
+    is_younger,
+    record::outcome_text,
+    resource::{self, DELIVERIES, HOOKS, PIPELINES},
+    rights,
+};
 use futures_util::future::join_all;
 use hooks::{Delivery, Hook, Kept, Outcome, hook::Retention, object::Metadata, run::HOOK};
 use jiff::Timestamp;
@@ -16,12 +22,7 @@ use tokio::time::Instant;
 
 use crate::{
     SweepOptions,
-    carry::carry_out,
-    commit::is_younger,
     known::{Known, Place},
-    record::outcome_text,
-    resource::{self, DELIVERIES, HOOKS, PIPELINES},
-    rights,
     service::Service,
     status,
 };
@@ -247,7 +248,7 @@ impl Sweep<'_> {
                 let received = received(&metadata);
                 if outcome.is_none_or(|outcome| outcome == Outcome::Received)
                     && (is_replay(&metadata)
-                        || !is_younger(received, self.now, self.service.takeover))
+                        || !is_younger(received, self.now, self.service.deliveries.takeover))
                 {
                     left.push(metadata.clone());
                 }
@@ -298,11 +299,13 @@ impl Sweep<'_> {
         };
         let waits = delivery.record.outcome == Outcome::Received
             && delivery.metadata.deletion_timestamp.is_none()
-            && (is_replay(&delivery.metadata) || !self.service.is_young(&delivery, self.now));
+            && (is_replay(&delivery.metadata)
+                || !self.service.deliveries.is_young(&delivery, self.now));
         if !waits {
             return Ok(false);
         }
-        let delivery = carry_out(&cluster, &self.service.means(), delivery, None).await;
+        let carried = self.service.deliveries.carry_out(&cluster, delivery, None);
+        let delivery = carried.await.delivery;
         let record = &delivery.record;
         if record.outcome == Outcome::Received {
             return Err(format!("Delivery {namespace}/{name}: {}", record.reason));
@@ -376,6 +379,7 @@ async fn around(
     let account = &hook.spec.service_account_name;
     if !hook.spec.rules.is_empty()
         && !service
+            .deliveries
             .rights
             .may_start(cluster, namespace, account)
             .await?

@@ -69,7 +69,7 @@ pub(crate) enum Command {
     /// The exit code is the run's verdict: 0 succeeded, 1 failed, cancelled or deleted, 2 it could not be started, 3 it had
     /// not ended when the time was over, 4 it was created but cannot be followed.
     Run(Run),
-    /// Fetch a large payload inside a run; the first step of such a run calls it.
+    /// Fetch a large payload inside a run; the first step of such a run calls it, and the Task `hookrun-fetch`.
     Fetch(Fetch),
     /// Delete payloads from the object store whose time is over; with --deliveries, also look after Hooks and Deliveries.
     ///

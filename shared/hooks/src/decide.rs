@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::{
     Outcome,
     check::{Checked, Expressions},
-    delivery::{RuleRecord, RunPayload},
+    delivery::{FlowRef, RuleRecord, RunPayload},
     expression::{Budget, Bytes, Expression, Fault, Input},
-    hook::{Allow, PayloadTarget, Rule},
+    hook::{Allow, FlowSource, PayloadTarget, Rule},
     name::run_name,
     run::{Purpose, pipeline_run},
 };
@@ -127,6 +127,7 @@ impl Decision<'_> {
             record.run = None;
             record.payload = None;
             record.params = None;
+            record.flow = None;
         }
         record.reason = shortened(record.reason);
         record
@@ -192,8 +193,13 @@ impl Decision<'_> {
             params: &params,
             payload: payload.as_ref(),
         });
-        if record.pipeline_run.is_none() {
+        if let Some(FlowSource { key, inline }) = &rule.flow {
             record.params = Some(Value::Object(params));
+            record.flow = Some(FlowRef {
+                key: key.clone(),
+                inline: inline.clone(),
+                name: None,
+            });
         }
         record.payload = payload;
         record.run = Some(name);

@@ -30,8 +30,9 @@ pub struct Delivery {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// The Hook, as it was.
-    pub hook: HookRef,
+    /// The Hook, as it was; none where a flow was posted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<HookRef>,
     /// Who sent it.
     pub provider: String,
     /// Type of the event, as the provider calls it.
@@ -40,7 +41,8 @@ pub struct Record {
     /// The provider's name for this delivery; empty if it gives none.
     #[serde(default)]
     pub delivery_id: String,
-    /// The event's identity inside its Hook: the same event has the same text, however often it arrives.
+    /// The event's identity inside its Hook, or among those that were posted: the same event has the same text, however often
+    /// it arrives.
     pub key: String,
     /// When it came, RFC 3339 with milliseconds.
     pub received_time: String,
@@ -158,6 +160,9 @@ pub struct RuleRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<BTreeMap<String, Value>>", extend("x-kubernetes-preserve-unknown-fields" = true))]
     pub pipeline_run: Option<Value>,
+    /// The flow that is to be started: until its run is written down, and where it was posted, for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<FlowRef>,
     /// Parameters that were decided on for a flow, by name; a PipelineRun holds its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<BTreeMap<String, Value>>", extend("x-kubernetes-preserve-unknown-fields" = true))]
@@ -165,6 +170,22 @@ pub struct RuleRecord {
     /// How the run gets the payload, where it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<RunPayload>,
+}
+
+/// Where a flow is. Without any of these, the payload is the flow.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FlowRef {
+    /// Key in the flow store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Name under which the cluster stores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The flow itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<BTreeMap<String, Value>>", extend("x-kubernetes-preserve-unknown-fields" = true))]
+    pub inline: Option<Value>,
 }
 
 /// How a run gets the payload: a Secret that it owns.

@@ -2,8 +2,13 @@
 
 use crate::{Outcome, hook::Retention};
 
+/// Milliseconds of an hour.
+const HOUR: i64 = 3_600_000;
 /// Milliseconds of a day.
-const DAY: i64 = 86_400_000;
+const DAY: i64 = 24 * HOUR;
+
+/// Bytes that a Delivery takes beside its payload, about: so that many small events fill no more than a few large ones.
+const RECORD: u64 = 2 << 10;
 
 /// What retention needs to know of a Delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,20 +24,28 @@ pub struct Kept {
 }
 
 /// The Deliveries of one Hook that are to be deleted, the oldest first: all beyond the number, the age, or the bytes
-/// that the Hook keeps. What is not finished stays, and counts. The same Deliveries give the same answer, in whatever
-/// order they come. `now` is in milliseconds since 1970.
+/// that the Hook keeps. What is not finished stays, and counts. For number and bytes the newest stays, too; for the number,
+/// also what came within [`Retention::min_hours`]. One that has more bytes than all may have together goes by itself, and
+/// takes no other with it. The same Deliveries give the same answer, in whatever order they come. `now` is in
+/// milliseconds since 1970.
 pub fn retain(mut deliveries: Vec<Kept>, retention: &Retention, now: i64) -> Vec<String> {
     deliveries.sort_unstable_by(|one, other| {
         (other.received, &other.name).cmp(&(one.received, &one.name))
     });
-    let oldest = now.saturating_sub(i64::from(retention.days).saturating_mul(DAY));
+    let before = |age: i64| now.saturating_sub(age);
+    let oldest = before(i64::from(retention.days).saturating_mul(DAY));
+    let young = before(i64::from(retention.min_hours).saturating_mul(HOUR));
     let mut bytes: u64 = 0;
     let mut past = Vec::new();
     for (at, delivery) in deliveries.into_iter().enumerate() {
-        bytes = bytes.saturating_add(delivery.bytes);
-        let exceeds =
-            at >= retention.count as usize || delivery.received < oldest || bytes > retention.bytes;
-        if exceeds && delivery.outcome != Outcome::Received {
+        let taken = delivery.bytes.saturating_add(RECORD);
+        let too_large = taken > retention.bytes;
+        if !too_large {
+            bytes = bytes.saturating_add(taken);
+        }
+        let too_many = at >= retention.count as usize && delivery.received < young;
+        let exceeds = at > 0 && (too_many || too_large || bytes > retention.bytes);
+        if (exceeds || delivery.received < oldest) && delivery.outcome != Outcome::Received {
             past.push(delivery.name);
         }
     }
@@ -54,7 +67,17 @@ mod tests {
     }
 
     fn keep(count: u32, days: u32, bytes: u64) -> Retention {
-        Retention { count, days, bytes }
+        Retention {
+            count,
+            min_hours: 0,
+            days,
+            bytes,
+        }
+    }
+
+    /// Bytes in which so many Deliveries have room that have ten bytes each.
+    fn room(deliveries: u64) -> u64 {
+        deliveries * (RECORD + 10)
     }
 
     fn four() -> Vec<Kept> {
@@ -68,26 +91,68 @@ mod tests {
 
     #[test]
     fn the_oldest_beyond_each_limit_go_first() {
-        assert_eq!(retain(four(), &keep(2, 14, 1000), 5 * DAY), ["a", "b"]);
-        assert_eq!(retain(four(), &keep(10, 2, 1000), 5 * DAY), ["a", "b"]);
-        assert_eq!(retain(four(), &keep(10, 14, 35), 5 * DAY), ["a"]);
-        assert_eq!(retain(four(), &keep(10, 14, 1000), 5 * DAY), [""; 0]);
-        assert_eq!(
-            retain(four(), &keep(0, 14, 1000), 5 * DAY),
-            ["a", "b", "c", "d"]
-        );
+        let all = room(4);
+        assert_eq!(retain(four(), &keep(2, 14, all), 5 * DAY), ["a", "b"]);
+        assert_eq!(retain(four(), &keep(10, 2, all), 5 * DAY), ["a", "b"]);
+        assert_eq!(retain(four(), &keep(10, 14, all - 1), 5 * DAY), ["a"]);
+        assert_eq!(retain(four(), &keep(10, 14, all), 5 * DAY), [""; 0]);
+    }
+
+    #[test]
+    fn the_newest_goes_for_its_age_alone() {
+        let past = retain(four(), &keep(0, 14, room(4)), 5 * DAY);
+        assert_eq!(past, ["a", "b", "c"]);
+        assert_eq!(retain(four(), &keep(9, 14, 0), 5 * DAY), ["a", "b", "c"]);
+        let past = retain(four(), &keep(9, 0, room(4)), 5 * DAY);
+        assert_eq!(past, ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn one_that_is_too_large_takes_no_other_with_it() {
+        let with_large = |name: &str| {
+            let mut deliveries = four();
+            for delivery in &mut deliveries {
+                if delivery.name == name {
+                    delivery.bytes = 25 << 20;
+                }
+            }
+            retain(deliveries, &keep(9, 14, room(4)), 5 * DAY)
+        };
+        assert_eq!(with_large("d"), [""; 0]);
+        assert_eq!(with_large("c"), ["c"]);
+        assert_eq!(with_large("a"), ["a"]);
+    }
+
+    #[test]
+    fn however_many_come_at_once_they_are_known_for_a_while() {
+        let retention = Retention::default();
+        let burst = |minutes: i64| {
+            let came = |at: i64| kept(&format!("{at:04}"), DAY + at, 3000);
+            let past = retain(
+                (0..1000).map(came).collect(),
+                &retention,
+                DAY + minutes * 60_000,
+            );
+            1000 - past.len()
+        };
+        assert_eq!(burst(10), 1000);
+        assert_eq!(burst(59), 1000);
+        assert_eq!(burst(61), retention.count as usize);
+    }
+
+    #[test]
+    fn a_flood_of_small_events_is_bounded_by_its_bytes() {
+        let flood = (0..10_000).map(|at| kept(&format!("{at:05}"), DAY + at, 10));
+        let kept = 10_000 - retain(flood.collect(), &Retention::default(), DAY + 10_000).len();
+        assert_eq!(kept as u64, Retention::default().bytes / room(1));
     }
 
     #[test]
     fn one_that_is_exactly_as_old_as_allowed_stays() {
-        assert_eq!(
-            retain(vec![kept("a", DAY, 1)], &keep(9, 2, 9), 3 * DAY),
-            [""; 0]
-        );
-        assert_eq!(
-            retain(vec![kept("a", DAY, 1)], &keep(9, 2, 9), 3 * DAY + 1),
-            ["a"]
-        );
+        let limits = keep(9, 2, room(1));
+        let one = || vec![kept("a", DAY, 1)];
+        assert_eq!(retain(one(), &limits, 3 * DAY), [""; 0]);
+        assert_eq!(retain(one(), &limits, 3 * DAY + 1), ["a"]);
     }
 
     #[test]
@@ -98,15 +163,15 @@ mod tests {
                 delivery.outcome = Outcome::Received;
             }
         }
-        assert_eq!(retain(deliveries, &keep(2, 14, 1000), 5 * DAY), ["b"]);
+        assert_eq!(retain(deliveries, &keep(2, 14, room(4)), 5 * DAY), ["b"]);
     }
 
     #[test]
     fn the_order_in_which_they_come_does_not_matter() {
         let mut same_time: Vec<_> = ["a", "b", "c"].map(|name| kept(name, 7, 1)).into();
-        let one = retain(same_time.clone(), &keep(1, 14, 9), 8);
+        let one = retain(same_time.clone(), &keep(1, 14, room(3)), 8);
         same_time.reverse();
-        assert_eq!(one, retain(same_time, &keep(1, 14, 9), 8));
+        assert_eq!(one, retain(same_time, &keep(1, 14, room(3)), 8));
         assert_eq!(one, ["a", "b"]);
     }
 }

@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 
 use super::{
-    CONTEXT, Identity, Payload, Place, Request, Run, Scope, Secrets, Settings, data::Data,
+    CONTEXT, Identity, Payload, PayloadCopy, Place, Request, Run, Scope, Secrets, Settings, data::Data,
     pipeline, task,
 };
 use crate::{
@@ -64,7 +64,11 @@ pub(super) fn emit(
     if let (Some(payload), Some(file)) = (payload, file) {
         copies.push((place.secrets.name(CONTEXT), context(payload, &file.entry)));
     }
-    assemble(Parts {
+    let payload = file.map(|file| PayloadCopy {
+        secret: place.secrets.name(CONTEXT),
+        entry: file.entry.to_string(),
+    });
+    let run = assemble(Parts {
         identity,
         name,
         request,
@@ -74,7 +78,8 @@ pub(super) fn emit(
         timeouts: pipeline::timeouts(flow),
         acts_as: &flow.identity,
         copies,
-    })
+    });
+    Run { payload, ..run }
 }
 
 /// What the run's own Secret for the payload holds.
@@ -214,6 +219,7 @@ pub(crate) fn assemble(parts: Parts<'_>) -> Run {
         namespace: identity.namespace.clone(),
         event: request.event.to_owned(),
         object: PipelineRun::new(metadata, spec),
+        payload: None,
         name,
     }
 }

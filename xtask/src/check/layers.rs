@@ -111,14 +111,29 @@ const LAYERS: &[Layer] = &[
         never: &[],
     },
     Layer {
+        package: "deliveries",
+        ours: &["cluster", "flows", "hooks", "providers", "store", "units"],
+        never: &[],
+    },
+    Layer {
         package: "flow",
-        ours: &["cluster", "flows", "runtime", "store", "units"],
+        ours: &[
+            "cluster",
+            "deliveries",
+            "flows",
+            "hooks",
+            "providers",
+            "runtime",
+            "store",
+            "units",
+        ],
         never: &[],
     },
     Layer {
         package: "hook",
         ours: &[
             "cluster",
+            "deliveries",
             "flows",
             "hooks",
             "providers",
@@ -132,6 +147,7 @@ const LAYERS: &[Layer] = &[
         package: "hookrun",
         ours: &[
             "cluster",
+            "deliveries",
             "embedded",
             "flow",
             "flows",

@@ -85,6 +85,45 @@ async fn a_flow_that_cannot_be_had_or_used_says_why() {
 }
 
 #[tokio::test]
+async fn a_flow_store_that_does_not_answer_loses_no_event() {
+    let world = Settings {
+        flow_store_is_up: false,
+        ..Settings::default()
+    }
+    .start();
+    world.hook("shop", rule(json!({"key": FLOW}))).await;
+    let (status, told) = world.push("shop", "1").await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    assert_eq!(told["outcome"], "Received", "{told}");
+    assert!(
+        told["reason"].as_str().unwrap().contains("tried again"),
+        "{told}"
+    );
+    let later = Timestamp::now() + SignedDuration::from_secs(61);
+    let swept = world.service.sweep(&sweeping(), later).await.unwrap();
+    assert_eq!(swept.finished, 0);
+    // A sweep that can look it up, which may be killed anywhere.
+    let requests = {
+        let counting = world.again(Settings::default());
+        counting.fail(Some(Fault::DeadFrom(usize::MAX)));
+        let _ = counting.service.sweep(&sweeping(), Timestamp::now()).await;
+        counting.seen().len() + 12
+    };
+    for at in 0..requests {
+        let next = world.again(Settings {
+            deadline: Duration::from_millis(300),
+            ..Settings::default()
+        });
+        next.fail(Some(Fault::DeadFrom(at)));
+        let _ = next.service.sweep(&sweeping(), later).await;
+    }
+    let next = world.again(Settings::default());
+    let swept = next.service.sweep(&sweeping(), later).await.unwrap();
+    assert_eq!(swept.failed, None);
+    is_started(&world, "looked up by the sweep").await;
+}
+
+#[tokio::test]
 async fn a_process_that_is_killed_anywhere_loses_and_doubles_no_flow() {
     let world = Settings::default().start();
     world.hook("shop", rule(json!({"key": FLOW}))).await;

@@ -76,10 +76,14 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) keys: Published,
     pub(crate) clock: fn() -> Timestamp,
+    pub(crate) flow_store_is_up: bool,
 }
 
 /// A store with one flow, which has a secret, and takes the payload.
-struct Flow;
+struct Flow {
+    /// It answers.
+    is_up: bool,
+}
 
 #[derive(clap::Parser)]
 struct Runs {
@@ -93,7 +97,14 @@ pub(crate) const FLOW: &str = "ART_FLOW_scan";
 impl FlowStore for Flow {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bytes::Bytes, store::Error>> {
         let found = (key == FLOW).then(|| flow().to_string().into());
+        let is_up = self.is_up;
         Box::pin(async move {
+            if !is_up {
+                return Err(store::Error::Timeout {
+                    place: store::Place::Objects,
+                    limit: Duration::from_secs(1),
+                });
+            }
             found.ok_or_else(|| store::Error::Settings {
                 place: store::Place::Objects,
                 reason: "of the test".to_owned(),
@@ -137,6 +148,7 @@ impl Default for Settings {
             limits: Limits::default(),
             keys: Published::default(),
             clock: Timestamp::now,
+            flow_store_is_up: true,
         }
     }
 }
@@ -171,7 +183,12 @@ impl Settings {
             },
             policy: policy.policy(NAMESPACE),
             payloads: None,
-            flows: Some((Arc::new(Flow), Runs::parse_from(["test"]).run)),
+            flows: Some((
+                Arc::new(Flow {
+                    is_up: self.flow_store_is_up,
+                }),
+                Runs::parse_from(["test"]).run,
+            )),
             cluster_keys: Arc::new(self.keys.clone()),
             web_keys: Arc::new(self.keys),
             clock: self.clock,

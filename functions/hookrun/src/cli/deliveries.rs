@@ -105,6 +105,9 @@ pub(crate) struct Show {
     pub(crate) output: Output,
 
     #[command(flatten)]
+    pub(crate) store: store::PayloadPlaceOptions,
+
+    #[command(flatten)]
     pub(crate) objects: Objects,
 }
 
@@ -136,6 +139,9 @@ pub(crate) struct Replay {
 
     #[command(flatten)]
     pub(crate) output: Output,
+
+    #[command(flatten)]
+    pub(crate) store: store::PayloadPlaceOptions,
 
     #[command(flatten)]
     pub(crate) objects: Objects,

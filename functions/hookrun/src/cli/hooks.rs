@@ -222,6 +222,9 @@ pub(crate) struct Explain {
     pub(crate) output: Output,
 
     #[command(flatten)]
+    pub(crate) store: store::PayloadPlaceOptions,
+
+    #[command(flatten)]
     pub(crate) objects: Objects,
 }
 

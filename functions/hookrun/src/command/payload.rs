@@ -4,12 +4,14 @@ use std::io::Read as _;
 
 use anyhow::{Context, bail, ensure};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
 use cluster::SECRETS;
+use deliveries::resource::PAYLOAD;
 use flate2::read::GzDecoder;
-use hook::resource::PAYLOAD;
-use hooks::Delivery;
+use hooks::{Delivery, delivery::StoredPayload};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use store::{Credentials, PayloadPlaceOptions, PayloadStore};
 
 use super::objects::Objects;
 
@@ -24,24 +26,77 @@ pub(crate) fn inline(delivery: &Delivery) -> anyhow::Result<Vec<u8>> {
     let stored = &delivery.record.payload;
     let text = stored.gzip.as_deref().with_context(|| match (&stored.secret_name, &stored.object) {
         (Some(secret), _) => format!("its payload is in Secret {secret:?}: name the Delivery itself, so that it is read from the cluster"),
-        (_, Some(object)) => format!("its payload is object {object:?} of the payload store, which this command does not read"),
+        (_, Some(object)) => format!("its payload is object {object:?} of the payload store: name the Delivery itself, so that it is read from there"),
         _ => "it has no payload".to_owned(),
     })?;
     unpack(delivery, text)
 }
 
-/// The payload of a Delivery, which may be in a Secret.
-pub(crate) async fn stored(objects: &Objects, delivery: &Delivery) -> anyhow::Result<Vec<u8>> {
-    let Some(name) = &delivery.record.payload.secret_name else {
-        return inline(delivery);
-    };
-    let secret: Value = objects
-        .get(SECRETS, &delivery.metadata.namespace, name)
-        .await?;
-    match secret["data"][PAYLOAD].as_str() {
-        Some(text) => unpack(delivery, text),
-        None => bail!("Secret {name:?} has no entry {PAYLOAD:?}"),
+/// The payload of a Delivery, which may be in a Secret or in the payload store.
+///
+/// # Errors
+/// It is not there, cannot be read, or is not what the Delivery says.
+pub(crate) async fn stored(
+    objects: &Objects,
+    delivery: &Delivery,
+    place: &PayloadPlaceOptions,
+) -> anyhow::Result<Bytes> {
+    let StoredPayload {
+        secret_name,
+        object,
+        digest,
+        size,
+        ..
+    } = &delivery.record.payload;
+    let namespace = &delivery.metadata.namespace;
+    if let Some(name) = secret_name {
+        let secret: Value = objects.get(SECRETS, namespace, name).await?;
+        return match secret["data"][PAYLOAD].as_str() {
+            Some(text) => Ok(unpack(delivery, text)?.into()),
+            None => bail!("Secret {name:?} has no entry {PAYLOAD:?}"),
+        };
     }
+    let Some(object) = object else {
+        return Ok(inline(delivery)?.into());
+    };
+    ensure!(
+        *size <= LIMIT,
+        "its payload has {size} bytes, more than any event"
+    );
+    let got = store(place, object)?
+        .get(namespace, object, digest, *size)
+        .await;
+    got.with_context(|| format!("cannot read its payload, object {object:?}"))
+}
+
+/// Gives a new Delivery an object of its own with the payload of the old one, where that is one: the old one may be
+/// deleted at any time.
+///
+/// # Errors
+/// The payload store is not named, or does not take it.
+pub(crate) async fn copied(
+    new: &mut Delivery,
+    bytes: &Bytes,
+    place: &PayloadPlaceOptions,
+) -> anyhow::Result<()> {
+    let Some(object) = &mut new.record.payload.object else {
+        return Ok(());
+    };
+    object.clone_from(&new.metadata.name);
+    let kept = store(place, object)?
+        .keep(&new.metadata.namespace, object, bytes.clone())
+        .await;
+    kept.with_context(|| format!("cannot store its payload as object {object:?}"))
+}
+
+fn store(place: &PayloadPlaceOptions, object: &str) -> anyhow::Result<PayloadStore> {
+    let opened = place.open(&Credentials::from_env())?;
+    opened.with_context(|| {
+        format!(
+            "its payload is object {object:?} of the payload store, and none is named: give --payload-store \
+             (HOOKRUN_PAYLOAD_STORE) and the store's credentials, as the function has them (docs/stores.md)"
+        )
+    })
 }
 
 fn unpack(delivery: &Delivery, text: &str) -> anyhow::Result<Vec<u8>> {

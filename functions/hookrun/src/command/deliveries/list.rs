@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use hook::resource::DELIVERIES;
-use hooks::Delivery;
+use deliveries::resource::DELIVERIES;
+use hooks::{Delivery, delivery::Record};
 use jiff::Timestamp;
 
 use super::select::word;
@@ -65,6 +65,15 @@ pub(super) fn newest_first(deliveries: &mut [Delivery]) {
     });
 }
 
+/// The Hook that an event came to, or the flow that it was posted for.
+fn origin(record: &Record) -> String {
+    match (&record.hook, record.rules.first()) {
+        (Some(hook), _) => hook.name.clone(),
+        (None, Some(flow)) => format!("flow {}", flow.name),
+        (None, None) => String::new(),
+    }
+}
+
 /// The line of a Delivery.
 pub(super) fn row(delivery: &Delivery, with_namespace: bool, now: Timestamp) -> [String; 7] {
     let (metadata, record) = (&delivery.metadata, &delivery.record);
@@ -94,7 +103,7 @@ pub(super) fn row(delivery: &Delivery, with_namespace: bool, now: Timestamp) -> 
     [
         // Names are to be copied, so they are never cut.
         name,
-        record.hook.name.clone(),
+        origin(record),
         plain(&event, CELL),
         word(record.outcome).to_owned(),
         age(&record.received_time, now),
@@ -107,7 +116,7 @@ pub(super) fn row(delivery: &Delivery, with_namespace: bool, now: Timestamp) -> 
 pub(super) mod tests {
     use hooks::{
         Outcome,
-        delivery::{HookRef, Record, RuleRecord},
+        delivery::{HookRef, RuleRecord},
         object::Metadata,
     };
     use serde_json::json;
@@ -125,10 +134,10 @@ pub(super) mod tests {
                 ..Metadata::default()
             },
             record: Record {
-                hook: HookRef {
+                hook: Some(HookRef {
                     name: "shop".to_owned(),
                     ..HookRef::default()
-                },
+                }),
                 event_type: "pull_request".to_owned(),
                 event: Some(json!({"action": "opened"})),
                 received_time: received.to_owned(),

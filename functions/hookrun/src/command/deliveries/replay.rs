@@ -8,8 +8,11 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow, ensure};
 use cluster::SECRETS;
-use hook::resource::{DELIVERIES, HOOKS};
-use hooks::{Delivery, Hook, Outcome};
+use deliveries::{
+    record,
+    resource::{DELIVERIES, HOOKS},
+};
+use hooks::{Delivery, Hook, Outcome, delivery::HookRef};
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -61,7 +64,7 @@ pub(super) async fn run(options: &Replay) -> anyhow::Result<ExitCode> {
         .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let mut new = Vec::new();
     for old in &meant {
-        match replay(&objects, old, &id, options.dry_run).await {
+        match replay(&objects, old, &id, options).await {
             Ok(delivery) => new.push(delivery),
             Err(error) => {
                 complain(&error.context(format!("{} is not replayed", old.metadata.name)))
@@ -109,18 +112,24 @@ async fn replay(
     objects: &Objects,
     old: &Delivery,
     id: &str,
-    dry_run: bool,
+    options: &Replay,
 ) -> anyhow::Result<Delivery> {
     let namespace = &old.metadata.namespace;
-    let hook: Hook = objects.get(HOOKS, namespace, &old.record.hook.name).await?;
-    let bytes = payload::stored(objects, old).await?;
-    let new = hook::replay(old, &bytes, &hook, id, Timestamp::now()).map_err(|problems| {
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow!("the Hook is not ready: {}", problems.join("; "))
-    })?;
-    if dry_run {
+    let bytes = payload::stored(objects, old, &options.store).await?;
+    let mut new = match &old.record.hook {
+        None => record::replay_of_flow(old, id, Timestamp::now()),
+        Some(HookRef { name, .. }) => {
+            let hook: Hook = objects.get(HOOKS, namespace, name).await?;
+            hook::replay(old, &bytes, &hook, id, Timestamp::now()).map_err(|problems| {
+                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                anyhow!("the Hook is not ready: {}", problems.join("; "))
+            })?
+        }
+    };
+    if options.dry_run {
         return Ok(new);
     }
+    payload::copied(&mut new, &bytes, &options.store).await?;
     let created = objects
         .create(DELIVERIES, namespace, serde_json::to_value(&new)?)
         .await?;

@@ -1,6 +1,6 @@
 //! Which Deliveries are meant.
 
-use hook::resource::OUTCOME;
+use ::deliveries::resource::OUTCOME;
 use hooks::{Delivery, Outcome, run::HOOK};
 use jiff::Timestamp;
 
@@ -94,7 +94,7 @@ mod tests {
             };
             selection.means(&one, now)
         };
-        use deliveries::Outcome::{Created, Failed};
+        use super::deliveries::Outcome::{Created, Failed};
         assert!(meant(None, None, None));
         assert!(meant(Some(Failed), Some("push"), Some(60)));
         assert!(meant(Some(Failed), Some("pu*"), Some(61)));

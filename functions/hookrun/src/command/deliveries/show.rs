@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use hook::resource::DELIVERIES;
+use deliveries::resource::DELIVERIES;
 use hooks::{
     Delivery,
     delivery::{Record, RuleRecord},
@@ -28,7 +28,7 @@ pub(super) async fn run(options: &Show) -> anyhow::Result<ExitCode> {
     let (namespace, name) = objects.place(&options.name);
     let delivery: Delivery = objects.get(DELIVERIES, namespace, name).await?;
     if options.payload {
-        output::write(&payload::stored(&objects, &delivery).await?)?;
+        output::write(&payload::stored(&objects, &delivery, &options.store).await?)?;
     } else {
         print(options.output.form, &delivery, || {
             text(&delivery, Timestamp::now())
@@ -87,7 +87,16 @@ fn facts(
         ),
         (
             "Hook",
-            format!("{}, generation {}", hook.name, hook.generation),
+            hook.as_ref().map_or_else(String::new, |hook| {
+                format!("{}, generation {}", hook.name, hook.generation)
+            }),
+        ),
+        (
+            "Flow",
+            match (hook, record.rules.first()) {
+                (None, Some(flow)) => flow.name.clone(),
+                _ => String::new(),
+            },
         ),
         ("Provider", record.provider.clone()),
         ("Event", record.event_type.clone()),

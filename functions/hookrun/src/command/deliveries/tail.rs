@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 
+use deliveries::resource::{DELIVERIES, OUTCOME};
 use futures_util::StreamExt;
-use hook::resource::{DELIVERIES, OUTCOME};
 use hooks::Delivery;
 use jiff::Timestamp;
 use kube::{

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path, process::ExitCode};
 
-use hook::resource::DELIVERIES;
+use deliveries::resource::DELIVERIES;
 use hooks::Delivery;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     source,
 };
 use crate::{
-    cli::{common, hooks::Explain},
+    cli::hooks::Explain,
     command::{
         objects::Objects,
         output::{plain, print},
@@ -26,7 +26,7 @@ const LINE: usize = 400;
 pub(super) async fn run(options: &Explain) -> anyhow::Result<ExitCode> {
     let secret = options.secret_file.as_deref();
     let source = source::find(&options.hook, secret, &options.objects).await?;
-    let captured = captured(&options.request, &options.objects).await?;
+    let captured = captured(options).await?;
     let judgement = judge(&source, &captured);
     print(options.output.form, &judgement, || text(&judgement))?;
     Ok(match judgement.outcome {
@@ -35,15 +35,16 @@ pub(super) async fn run(options: &Explain) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn captured(typed: &str, objects: &common::Objects) -> anyhow::Result<Captured> {
+async fn captured(options: &Explain) -> anyhow::Result<Captured> {
+    let typed = options.request.as_str();
     if source::is_file(typed) {
         return capture::read(Path::new(typed));
     }
-    let objects = Objects::connect(objects).await?;
+    let objects = Objects::connect(&options.objects).await?;
     let (namespace, name) = objects.place(typed);
     let delivery: Delivery = objects.get(DELIVERIES, namespace, name).await?;
-    let payload = payload::stored(&objects, &delivery).await?;
-    Ok(Captured::Delivery(Box::new(delivery), payload))
+    let payload = payload::stored(&objects, &delivery, &options.store).await?;
+    Ok(Captured::Delivery(Box::new(delivery), payload.into()))
 }
 
 /// The steps, one below the other.

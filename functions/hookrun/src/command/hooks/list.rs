@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use hook::resource::HOOKS;
+use deliveries::resource::HOOKS;
 use hooks::Hook;
 use jiff::Timestamp;
 

@@ -6,7 +6,7 @@ use std::{fmt::Write as _, fs::OpenOptions, io::Write as _, path::Path, process:
 
 use anyhow::{Context, ensure};
 use cluster::SECRETS;
-use hook::resource::HOOKS;
+use deliveries::resource::HOOKS;
 use providers::{PROVIDERS, Provider, provider::Proof};
 
 use self::written::{ENTRY, Place, Written, WrittenSecret, by_token, hook, secret, secret_name};

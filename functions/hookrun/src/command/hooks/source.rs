@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context, bail, ensure};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use cluster::SECRETS;
-use hook::resource::HOOKS;
+use deliveries::resource::HOOKS;
 use hooks::{Hook, hook::SecretRef};
 use serde::Deserialize;
 use serde_json::Value;

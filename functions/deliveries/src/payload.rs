@@ -23,34 +23,37 @@ use store::PayloadStore;
 use crate::resource::PAYLOAD;
 
 /// Most characters of base64 that lie in the Delivery itself.
-pub(crate) const INLINE: usize = 256 << 10;
+pub const INLINE: usize = 256 << 10;
 
 /// Most bytes that are kept in the cluster; a Secret of the run has to hold them, too.
-pub(crate) const IN_CLUSTER: usize = flows::flow::DATA_MAX;
+pub const IN_CLUSTER: usize = flows::flow::DATA_MAX;
+
+/// Most bytes before they are compressed.
+pub const PLAIN: usize = 16 << 20;
 
 /// Digits of a digest that are part of a name.
-pub(crate) const DIGITS: usize = 10;
+pub const DIGITS: usize = 10;
 
 /// A payload, and what of it is not in its Delivery.
-pub(crate) struct Packed {
+pub struct Packed {
     /// What the Delivery says of it.
-    pub(crate) stored: StoredPayload,
+    pub stored: StoredPayload,
     /// The Secret that holds it, where one does.
-    pub(crate) secret: Option<Kept>,
+    pub secret: Option<Kept>,
 }
 
 /// A Secret that a Delivery owns. Its content is part of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub struct Kept {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// What it holds, in base64.
-    pub(crate) data: BTreeMap<String, String>,
+    pub data: BTreeMap<String, String>,
 }
 
 /// Why a payload cannot be kept or had back.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// There is nowhere to put it.
     #[error(
         "the payload has {size} bytes; more than {IN_CLUSTER} need an object store, and none is configured \
@@ -71,21 +74,50 @@ pub(crate) enum Error {
     Lost(String),
 }
 
-/// Finds a place for a payload, and puts it there if that is the object store.
-pub(crate) async fn pack(
-    store: Option<&PayloadStore>,
-    namespace: &str,
-    delivery: &str,
-    bytes: &Bytes,
-    content_type: &str,
-) -> Result<Packed, Error> {
+/// What is to be kept, and for which Delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct Parcel<'a> {
+    /// Where the Delivery is.
+    pub namespace: &'a str,
+    /// Its name.
+    pub delivery: &'a str,
+    /// The bytes.
+    pub bytes: &'a Bytes,
+    /// As the sender says.
+    pub content_type: &'a str,
+    /// What it is to whom it is for.
+    pub nature: Nature,
+}
+
+/// What the bytes of an event are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// The run gets them, in a Secret of its own: so no more than that holds are kept in the cluster.
+    Payload,
+    /// The flow itself. It may hold credentials, so it lies in a Secret, never in the Delivery.
+    Flow,
+}
+
+/// Finds a place for the bytes of an event, and puts them there if that is the object store.
+///
+/// # Errors
+/// [`Error::TooLarge`] or [`Error::Store`]; nothing is kept then.
+pub async fn pack(store: Option<&PayloadStore>, parcel: Parcel<'_>) -> Result<Packed, Error> {
+    let Parcel {
+        namespace,
+        delivery,
+        bytes,
+        content_type,
+        nature,
+    } = parcel;
     let mut stored = StoredPayload {
         size: bytes.len() as u64,
         digest: digest(bytes),
         content_type: content_type.to_owned(),
         ..StoredPayload::default()
     };
-    let compressed = (bytes.len() <= IN_CLUSTER).then(|| compress(bytes));
+    let fits = nature == Nature::Flow || bytes.len() <= IN_CLUSTER;
+    let compressed = (fits && bytes.len() <= PLAIN).then(|| compress(bytes));
     // What cannot be compressed becomes a little longer by it.
     let Some(compressed) = compressed.filter(|bytes| bytes.len() <= IN_CLUSTER) else {
         let store = store.ok_or(Error::TooLarge { size: bytes.len() })?;
@@ -97,7 +129,7 @@ pub(crate) async fn pack(
         });
     };
     // Four characters for three bytes.
-    if compressed.len() <= INLINE / 4 * 3 {
+    if nature == Nature::Payload && compressed.len() <= INLINE / 4 * 3 {
         stored.gzip = Some(BASE64_STANDARD.encode(compressed));
         return Ok(Packed {
             stored,
@@ -114,7 +146,7 @@ pub(crate) async fn pack(
 }
 
 /// A name with the beginning of a digest: an event that is evaluated again may come with other bytes.
-pub(crate) fn name_with(base: &str, digest: &str) -> String {
+pub fn name_with(base: &str, digest: &str) -> String {
     let digits = digest.strip_prefix("sha256:").unwrap_or(digest);
     format!("{base}-{}", digits.get(..DIGITS).unwrap_or(digits))
 }
@@ -123,7 +155,7 @@ pub(crate) fn name_with(base: &str, digest: &str) -> String {
 ///
 /// # Errors
 /// A [`Fault`]; nobody may be told then that the event is stored.
-pub(crate) async fn keep(
+pub async fn keep(
     cluster: &Cluster,
     delivery: &Delivery,
     Kept { name, data }: &Kept,
@@ -174,7 +206,7 @@ pub(crate) async fn keep(
 ///
 /// # Errors
 /// [`Error::Lost`] where they are not; otherwise the API server could not be asked.
-pub(crate) async fn unpack(cluster: &Cluster, delivery: &Delivery) -> Result<Bytes, Error> {
+pub async fn unpack(cluster: &Cluster, delivery: &Delivery) -> Result<Bytes, Error> {
     let stored = &delivery.record.payload;
     let lost = |why: &str| Error::Lost(why.to_owned());
     let decoded = |text: &str| {
@@ -193,7 +225,7 @@ pub(crate) async fn unpack(cluster: &Cluster, delivery: &Delivery) -> Result<Byt
         }
         (None, None) => return Err(lost("the Delivery does not say where it is")),
     };
-    let bytes = decompress(&compressed).map_err(|error| lost(&error.to_string()))?;
+    let bytes = decompress(&compressed, stored.size).map_err(|error| lost(&error.to_string()))?;
     if digest(&bytes) != stored.digest {
         return Err(lost("its digest is another one"));
     }
@@ -202,10 +234,10 @@ pub(crate) async fn unpack(cluster: &Cluster, delivery: &Delivery) -> Result<Byt
 
 /// What is read of a Secret.
 #[derive(Deserialize)]
-pub(crate) struct Data {
+pub struct Data {
     /// What it holds, in base64.
     #[serde(default)]
-    pub(crate) data: BTreeMap<String, String>,
+    pub data: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -228,17 +260,17 @@ fn compress(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-/// At most as many bytes as are kept in the cluster: what is compressed could be anybody's.
-fn decompress(bytes: &[u8]) -> std::io::Result<Bytes> {
+/// At most as many bytes as are said to be in it, and as are kept in the cluster: what is compressed could be anybody's.
+fn decompress(bytes: &[u8], size: u64) -> std::io::Result<Bytes> {
     let mut plain = Vec::new();
     GzDecoder::new(bytes)
-        .take(IN_CLUSTER as u64)
+        .take(size.min(PLAIN as u64))
         .read_to_end(&mut plain)?;
     Ok(plain.into())
 }
 
 /// `sha256:` and hexadecimal digits.
-pub(crate) fn digest(bytes: &[u8]) -> String {
+pub fn digest(bytes: &[u8]) -> String {
     let digits = Sha256::digest(bytes);
     let digits = digits.iter().map(|byte| format!("{byte:02x}"));
     digits.fold("sha256:".to_owned(), |text, digit| text + &digit)
@@ -254,12 +286,13 @@ mod tests {
         let compressed = compress(&bytes);
         assert_eq!(compressed, compress(&bytes));
         assert!(compressed.len() < bytes.len());
-        assert_eq!(decompress(&compressed).unwrap(), bytes);
+        assert_eq!(decompress(&compressed, 1 << 20).unwrap(), bytes);
     }
 
     #[test]
     fn a_bomb_ends_at_the_limit() {
-        let bomb = compress(&vec![0; IN_CLUSTER * 4]);
-        assert_eq!(decompress(&bomb).unwrap().len(), IN_CLUSTER);
+        let bomb = compress(&vec![0; PLAIN * 2]);
+        assert_eq!(decompress(&bomb, u64::MAX).unwrap().len(), PLAIN);
+        assert_eq!(decompress(&bomb, 7).unwrap().len(), 7);
     }
 }

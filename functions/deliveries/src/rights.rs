@@ -27,7 +27,7 @@ const MOST: usize = 1024;
 
 /// Answers of the last seconds, by namespace and ServiceAccount.
 #[derive(Default)]
-pub(crate) struct Rights(Mutex<HashMap<(String, String), (Instant, bool)>>);
+pub struct Rights(Mutex<HashMap<(String, String), (Instant, bool)>>);
 
 #[derive(Deserialize)]
 struct Review {
@@ -45,7 +45,7 @@ impl Rights {
     ///
     /// # Errors
     /// The API server could not be asked, or does not let us ask.
-    pub(crate) async fn may_start(
+    pub async fn may_start(
         &self,
         cluster: &Cluster,
         namespace: &str,
@@ -91,7 +91,7 @@ impl Rights {
 }
 
 /// What is said of a right that is lacking.
-pub(crate) fn lacking(namespace: &str, account: &str) -> String {
+pub fn lacking(namespace: &str, account: &str) -> String {
     format!(
         "ServiceAccount {account:?} of namespace {namespace:?} may not create PipelineRuns: give it a Role with verb `create` \
          on `pipelineruns` of API group `tekton.dev`"

@@ -19,7 +19,7 @@ pub const DELIVERIES: Resource = Resource {
 };
 
 /// Pipelines.
-pub(crate) const PIPELINES: Resource = Resource {
+pub const PIPELINES: Resource = Resource {
     group: "tekton.dev",
     version: "v1",
     kind: "Pipeline",
@@ -27,7 +27,7 @@ pub(crate) const PIPELINES: Resource = Resource {
 };
 
 /// Questions whether somebody may do something in one namespace: a right to ask them is given there.
-pub(crate) const ACCESS_REVIEWS: Resource = Resource {
+pub const ACCESS_REVIEWS: Resource = Resource {
     group: "authorization.k8s.io",
     version: "v1",
     kind: "LocalSubjectAccessReview",
@@ -68,7 +68,7 @@ pub const COPIES: &str = "hookrun.dev/copies";
 pub const PAYLOAD: &str = "payload";
 
 /// A text as the value of a label: what a label cannot hold becomes `-`, and at most 63 characters are kept.
-pub(crate) fn label_value(text: &str) -> String {
+pub fn label_value(text: &str) -> String {
     let legal = |c: char| {
         if c.is_ascii_alphanumeric() || "-_.".contains(c) {
             c

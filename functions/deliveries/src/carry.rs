@@ -1,0 +1,464 @@
+//! Carrying out what a Delivery has stored: start its runs, then write down what became of them.
+//!
+//! Everybody who finds a Delivery `Received` does the same: the request that created it, a redelivery after its process
+//! was killed, and the sweep. Nothing is looked at but the Delivery itself, and every step may be done twice: a run is
+//! started once by its name ([`cluster::Cluster::start`]), and the outcome is written only over the edition that was read.
+
+use bytes::Bytes;
+use cluster::{Cluster, Fault, Kind, Part, Planned, SECRETS};
+use flows::tekton::{Metadata, Secret};
+use futures_util::future::join_all;
+use hooks::{
+    Delivery, Outcome,
+    delivery::{RuleRecord, RunPayload},
+    run::MANAGED_BY,
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+use crate::{
+    Deliveries,
+    commit::keep_all,
+    payload, record,
+    resource::{self, DELIVERIES},
+    rights,
+};
+
+/// How often the outcome is written when others write the Delivery at the same time.
+const TRIES: usize = 4;
+
+/// What is read of an object that was written.
+#[derive(Deserialize)]
+pub struct Written {
+    /// Its metadata.
+    pub metadata: hooks::object::Metadata,
+}
+
+/// What one rule's run came to.
+#[derive(Clone)]
+struct Came {
+    outcome: Outcome,
+    reason: String,
+    /// What the API server said.
+    fault: Option<Fault>,
+}
+
+impl Came {
+    fn failed(reason: impl Into<String>) -> Self {
+        Self {
+            outcome: Outcome::Failed,
+            reason: reason.into(),
+            fault: None,
+        }
+    }
+
+    fn waits(reason: impl Into<String>) -> Self {
+        Self {
+            outcome: Outcome::Received,
+            reason: reason.into(),
+            fault: None,
+        }
+    }
+
+    fn of(fault: Fault) -> Self {
+        let came = match fault.kind {
+            // Somebody or something has to change first, or just answer: the sweep tries again.
+            Kind::Unavailable | Kind::Blocked | Kind::Forbidden | Kind::Unauthorized => {
+                Self::waits(format!("{fault}; it is tried again"))
+            }
+            Kind::Refused | Kind::NotFound | Kind::Conflict | Kind::TooLarge => {
+                Self::failed(fault.to_string())
+            }
+        };
+        Self {
+            fault: Some(fault),
+            ..came
+        }
+    }
+}
+
+/// What became of a Delivery that was carried out.
+#[derive(Debug)]
+pub struct Carried {
+    /// What is on record.
+    pub delivery: Delivery,
+    /// Why a run was not started, where the API server or the object store is the reason.
+    pub fault: Option<Fault>,
+}
+
+impl Deliveries {
+    /// Starts what is still to be started of a Delivery, and writes down what became of it: first the flows that were not
+    /// looked up yet, then the runs. `bytes` are those of its payload, where they are at hand.
+    pub async fn carry_out(
+        &self,
+        cluster: &Cluster,
+        delivery: Delivery,
+        bytes: Option<&Bytes>,
+    ) -> Carried {
+        match self.look_up(cluster, delivery, bytes).await {
+            Ok(delivery) => self.start(cluster, delivery, bytes).await,
+            Err(delivery) => Carried {
+                delivery: *delivery,
+                fault: None,
+            },
+        }
+    }
+
+    /// Starts the runs that are written down and not started yet.
+    pub(crate) async fn start(
+        &self,
+        cluster: &Cluster,
+        mut delivery: Delivery,
+        bytes: Option<&Bytes>,
+    ) -> Carried {
+        let waiting = |rule: &&RuleRecord| rule.outcome == Outcome::Received;
+        let namespace = delivery.metadata.namespace.clone();
+        let came = match self.refused(cluster, &delivery).await {
+            Some(refused) => {
+                let rules = delivery.record.rules.iter().filter(waiting);
+                rules.map(|_| refused.clone()).collect()
+            }
+            None => {
+                let bytes = match bytes {
+                    Some(bytes) => Some(Ok(bytes.clone())),
+                    None => needed(cluster, &delivery).await,
+                };
+                let rules = delivery.record.rules.iter().filter(waiting);
+                let starts =
+                    rules.map(|rule| self.start_rule(cluster, &delivery, rule, bytes.as_ref()));
+                join_all(starts).await
+            }
+        };
+        let mut fault = None;
+        let rules = delivery.record.rules.iter_mut();
+        for (rule, came) in rules
+            .filter(|rule| rule.outcome == Outcome::Received)
+            .zip(came)
+        {
+            if came.outcome != Outcome::Created {
+                tracing::warn!(namespace, rule = rule.name, reason = came.reason, "no run");
+                rule.reason = came.reason;
+            }
+            rule.outcome = came.outcome;
+            fault = fault.or(came.fault);
+        }
+        delivery.record.attempts = delivery.record.attempts.saturating_add(1);
+        record::conclude(&mut delivery, None);
+        if delivery.record.outcome != Outcome::Received {
+            delivery.record.duration_milliseconds = since(&delivery.record.received_time);
+        }
+        let delivery = write_down(cluster, delivery).await;
+        Carried { delivery, fault }
+    }
+
+    /// Looks up the flows that were not when the event was stored, and writes down their runs before they are started.
+    /// What is given back as an error is for others to go on with.
+    async fn look_up(
+        &self,
+        cluster: &Cluster,
+        mut delivery: Delivery,
+        bytes: Option<&Bytes>,
+    ) -> Result<Delivery, Box<Delivery>> {
+        if !delivery.record.rules.iter().any(is_unresolved) {
+            return Ok(delivery);
+        }
+        let read = match bytes {
+            Some(bytes) => Some(bytes.clone()),
+            None => payload::unpack(cluster, &delivery).await.ok(),
+        };
+        let kept = self
+            .resolve(cluster, &mut delivery, read.as_ref(), None)
+            .await;
+        if let Err(fault) = keep_all(cluster, &delivery, &kept).await {
+            return Err(Box::new(unwritten(delivery, &fault)));
+        }
+        if delivery.record.rules.iter().all(is_unresolved) {
+            return Ok(delivery);
+        }
+        match write_once(cluster, &mut delivery).await {
+            Ok(()) => Ok(delivery),
+            // Somebody else writes, and so is at work on it.
+            Err(fault) => Err(Box::new(unwritten(delivery, &fault))),
+        }
+    }
+
+    /// Why nothing of the Delivery may be started now.
+    async fn refused(&self, cluster: &Cluster, delivery: &Delivery) -> Option<Came> {
+        // A flow that was posted acts with the rights of whoever may post it.
+        delivery.record.hook.as_ref()?;
+        let metadata = &delivery.metadata;
+        let Some(account) = metadata.annotations.get(resource::SERVICE_ACCOUNT) else {
+            let name = resource::SERVICE_ACCOUNT;
+            return Some(Came::failed(format!(
+                "the Delivery does not say as which ServiceAccount its runs are started (annotation {name})"
+            )));
+        };
+        let namespace = &metadata.namespace;
+        match self.rights.may_start(cluster, namespace, account).await {
+            Ok(true) => None,
+            Ok(false) => Some(Came::failed(rights::lacking(namespace, account))),
+            Err(fault) => Some(Came::waits(format!(
+                "cannot ask whether runs may be started: {fault}; it is tried again"
+            ))),
+        }
+    }
+
+    /// Starts the run of one rule.
+    async fn start_rule(
+        &self,
+        cluster: &Cluster,
+        delivery: &Delivery,
+        rule: &RuleRecord,
+        bytes: Option<&Result<Bytes, payload::Error>>,
+    ) -> Came {
+        if is_unresolved(rule) {
+            return Came::waits(rule.reason.as_str());
+        }
+        let Some(run) = &rule.pipeline_run else {
+            return Came::failed("the record does not say what to start");
+        };
+        if let Some(reason) = foreign(delivery, rule, run) {
+            return Came::failed(reason);
+        }
+        let mut copies = match kept_copies(cluster, delivery, rule, run).await {
+            Ok(copies) => copies,
+            Err(came) => return came,
+        };
+        if let Some(target) = &rule.payload {
+            match self.copy(delivery, rule, target, bytes).await {
+                Ok(copy) => copies.push(copy),
+                Err(came) => return came,
+            }
+        }
+        let started = match Planned::stored(run.clone(), copies) {
+            Ok(planned) => cluster.start(planned).await,
+            Err(fault) => Err(fault),
+        };
+        match started {
+            Ok(_) => Came {
+                outcome: Outcome::Created,
+                reason: String::new(),
+                fault: None,
+            },
+            Err(fault) => Came::of(fault),
+        }
+    }
+
+    /// The Secret by which a run gets the payload, or learns where it lies.
+    async fn copy(
+        &self,
+        delivery: &Delivery,
+        rule: &RuleRecord,
+        RunPayload {
+            secret_name,
+            file,
+            text,
+        }: &RunPayload,
+        bytes: Option<&Result<Bytes, payload::Error>>,
+    ) -> Result<Secret, Came> {
+        let stored = &delivery.record.payload;
+        let entry = |name: &str, value: &[u8]| (name.to_owned(), BASE64_STANDARD.encode(value));
+        let data = match (text, &stored.object, bytes) {
+            (Some(text), _, _) => BTreeMap::from([entry(file, text.as_bytes())]),
+            (None, Some(object), _) => {
+                let store = self.payloads.as_ref().ok_or_else(|| {
+                Came::waits("the payload lies in an object store, and none is configured here (HOOKRUN_PAYLOAD_STORE)")
+            })?;
+                let namespace = &delivery.metadata.namespace;
+                let signed = store
+                    .sign(namespace, object, &stored.digest, stored.size)
+                    .await;
+                let place = signed.map_err(|error| {
+                    Came::waits(format!("cannot sign the payload's URL: {error}"))
+                })?;
+                BTreeMap::from([
+                    entry("url", place.url.as_bytes()),
+                    entry("digest", place.digest.as_bytes()),
+                    entry("size", place.size.to_string().as_bytes()),
+                ])
+            }
+            (None, None, Some(Ok(bytes))) => BTreeMap::from([entry(file, bytes)]),
+            (None, None, Some(Err(error @ payload::Error::Lost(_)))) => {
+                return Err(Came::failed(error.to_string()));
+            }
+            (None, None, Some(Err(error))) => return Err(Came::waits(error.to_string())),
+            (None, None, None) => return Err(Came::failed("the payload is nowhere")),
+        };
+        secret(delivery, rule, secret_name, data)
+    }
+}
+
+/// Why a run is not that of this Delivery. Whoever may write Deliveries in a namespace can have runs made there, and must not
+/// gain anything elsewhere by it.
+fn foreign(delivery: &Delivery, rule: &RuleRecord, run: &Value) -> Option<String> {
+    let (metadata, namespace) = (&run["metadata"], &delivery.metadata.namespace);
+    if metadata["namespace"] != namespace.as_str() {
+        return Some(format!(
+            "the run that was written down is of another namespace than {namespace:?}"
+        ));
+    }
+    let named = rule
+        .run
+        .as_deref()
+        .is_some_and(|name| metadata["name"] == name);
+    (!named)
+        .then(|| "the run that was written down has another name than the record says".to_owned())
+}
+
+/// Whether a rule starts a flow that is still to be looked up.
+pub(crate) fn is_unresolved(rule: &RuleRecord) -> bool {
+    rule.outcome == Outcome::Received && rule.pipeline_run.is_none() && rule.flow.is_some()
+}
+
+/// The payload, if some run needs it as it came and the cluster holds it.
+async fn needed(cluster: &Cluster, delivery: &Delivery) -> Option<Result<Bytes, payload::Error>> {
+    let whole = |rule: &RuleRecord| {
+        let payload = rule.payload.as_ref();
+        rule.outcome == Outcome::Received && payload.is_some_and(|payload| payload.text.is_none())
+    };
+    let lies_elsewhere = delivery.record.payload.object.is_some();
+    if lies_elsewhere || !delivery.record.rules.iter().any(whole) {
+        return None;
+    }
+    Some(payload::unpack(cluster, delivery).await)
+}
+
+/// A Secret that a run owns.
+fn secret(
+    delivery: &Delivery,
+    rule: &RuleRecord,
+    name: &str,
+    data: BTreeMap<String, String>,
+) -> Result<Secret, Came> {
+    let namespace = delivery.metadata.namespace.parse();
+    let namespace = namespace.map_err(|_| Came::failed("the namespace is no legal name"))?;
+    let mut labels = BTreeMap::from([(MANAGED_BY.to_owned(), flows::label::HOOKRUN.to_owned())]);
+    let run = rule.run.clone();
+    labels.extend(run.map(|run| (flows::label::RUN.to_owned(), run)));
+    let labelled = rule.pipeline_run.as_ref();
+    let flow = labelled.and_then(|run| run["metadata"]["labels"][flows::label::FLOW].as_str());
+    labels.extend(flow.map(|flow| (flows::label::FLOW.to_owned(), flow.to_owned())));
+    let metadata = Metadata {
+        name: name.to_owned(),
+        namespace,
+        labels,
+        annotations: BTreeMap::new(),
+        owner_references: Vec::new(),
+    };
+    Ok(Secret::new(metadata, data).sealed())
+}
+
+/// Names of the Secrets that hold what a run is to own.
+pub fn copies_of(run: &Value) -> impl Iterator<Item = &str> {
+    let names = run["metadata"]["annotations"][resource::COPIES].as_str();
+    names.into_iter().flat_map(|names| names.split(','))
+}
+
+/// What a run of a flow owns, from where its Delivery keeps it.
+async fn kept_copies(
+    cluster: &Cluster,
+    delivery: &Delivery,
+    rule: &RuleRecord,
+    run: &Value,
+) -> Result<Vec<Secret>, Came> {
+    let mut copies = Vec::new();
+    for kept in copies_of(run) {
+        let namespace = &delivery.metadata.namespace;
+        let found: Result<Option<payload::Data>, Fault> =
+            cluster.find(SECRETS, namespace, kept).await;
+        let found = found.map_err(Came::of)?;
+        let lost = || Came::failed(format!("Secret {kept:?}, which the run needs, is lost"));
+        let data = found.ok_or_else(lost)?.data;
+        let name = kept.rsplit_once('-').map_or(kept, |(name, _digits)| name);
+        copies.push(secret(delivery, rule, name, data)?);
+    }
+    Ok(copies)
+}
+
+/// Writes down what became of a Delivery, over the edition that was read; what is on record afterwards.
+async fn write_down(cluster: &Cluster, mut delivery: Delivery) -> Delivery {
+    for _ in 0..TRIES {
+        let fault = match write_once(cluster, &mut delivery).await {
+            Ok(()) => return delivery,
+            Err(fault) => fault,
+        };
+        let metadata = &delivery.metadata;
+        if fault.kind != Kind::Conflict {
+            return unwritten(delivery, &fault);
+        }
+        // Somebody wrote in between; perhaps we did, and the answer was lost.
+        let current: Result<Option<Delivery>, Fault> = cluster
+            .find(DELIVERIES, &metadata.namespace, &metadata.name)
+            .await;
+        match current {
+            Ok(Some(current)) if is_same_try(&current, &delivery) => {
+                delivery.metadata.resource_version = current.metadata.resource_version;
+                delivery.record.duplicates = current.record.duplicates;
+            }
+            Ok(Some(current)) => return current,
+            // Deleted meanwhile: what became of it is in the answer.
+            Ok(None) => return delivery,
+            Err(fault) => return unwritten(delivery, &fault),
+        }
+    }
+    delivery.record.outcome = Outcome::Received;
+    delivery
+}
+
+/// Whether the record still waits for what we have done.
+fn is_same_try(current: &Delivery, ours: &Delivery) -> bool {
+    let request = |delivery: &Delivery| {
+        delivery
+            .metadata
+            .annotations
+            .get(resource::REQUEST)
+            .cloned()
+    };
+    current.record.outcome == Outcome::Received
+        && request(current) == request(ours)
+        && current.metadata.uid == ours.metadata.uid
+}
+
+async fn write_once(cluster: &Cluster, delivery: &mut Delivery) -> Result<(), Fault> {
+    let Delivery {
+        metadata, record, ..
+    } = &*delivery;
+    let mut patch = json!({
+        "metadata": {
+            "resourceVersion": metadata.resource_version,
+            "labels": {resource::OUTCOME: record::outcome_text(record.outcome)},
+        },
+        "outcome": record::outcome_text(record.outcome),
+        "reason": record.reason,
+        "attempts": record.attempts,
+        "rules": record.rules,
+    });
+    if let Some(duration) = record.duration_milliseconds {
+        patch["durationMilliseconds"] = Value::from(duration);
+    }
+    let (namespace, name) = (&metadata.namespace, &metadata.name);
+    let written: Written = cluster
+        .merge(DELIVERIES, namespace, name, Part::Whole, &patch)
+        .await?;
+    delivery.metadata.resource_version = written.metadata.resource_version;
+    Ok(())
+}
+
+/// A Delivery whose outcome could not be written down: it is still `Received`, and the sweep finds the runs started.
+fn unwritten(mut delivery: Delivery, fault: &Fault) -> Delivery {
+    let name = &delivery.metadata.name;
+    tracing::warn!(delivery = name, error = %fault, "the outcome is not on record yet");
+    delivery.record.outcome = Outcome::Received;
+    "the outcome is not on record yet".clone_into(&mut delivery.record.reason);
+    delivery
+}
+
+fn since(received: &str) -> Option<u64> {
+    let received: Timestamp = received.parse().ok()?;
+    let passed = Timestamp::now().duration_since(received).as_millis();
+    u64::try_from(passed).ok()
+}

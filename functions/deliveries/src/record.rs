@@ -1,0 +1,228 @@
+//! The object in which an event is recorded: put together from what came in and what was decided.
+//!
+//! Pure: names, times and identities are arguments, so that the same event gives the same record.
+
+use std::collections::BTreeMap;
+
+use hooks::{
+    Delivery, Outcome,
+    delivery::{Record, RuleRecord, StoredPayload},
+    object::Metadata,
+    run::{HOOK, MANAGED_BY},
+};
+use jiff::Timestamp;
+
+use crate::resource;
+
+/// Who and what an event's record is about, beside what it says.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Name of the Delivery.
+    pub name: &'a str,
+    /// Where it is.
+    pub namespace: &'a str,
+    /// The request that brought the event, and no other.
+    pub request: &'a str,
+    /// As whom runs are started, where that is a right of its own.
+    pub service_account: Option<&'a str>,
+}
+
+/// The Delivery to be stored; `problem` is about the whole event.
+pub fn delivery(subject: Subject<'_>, record: Record, problem: Option<&str>) -> Delivery {
+    let hook = record.hook.as_ref().map(|hook| hook.name.as_str());
+    // What was posted has one rule, which is called as its flow is.
+    let flow = record.rules.first().filter(|_| hook.is_none());
+    let label = |text: Option<&str>| resource::label_value(text.unwrap_or_default());
+    let labels = [
+        (MANAGED_BY, flows::label::HOOKRUN.to_owned()),
+        (HOOK, label(hook)),
+        (
+            flows::label::FLOW,
+            label(flow.map(|rule| rule.name.as_str())),
+        ),
+        (resource::EVENT_TYPE, label(Some(&record.event_type))),
+    ];
+    let annotations = [
+        (resource::REQUEST, subject.request.to_owned()),
+        (resource::RECEIVED_TIME, record.received_time.clone()),
+        (
+            resource::PAYLOAD_BYTES,
+            kept_bytes(&record.payload).to_string(),
+        ),
+        (resource::PAYLOAD_DIGEST, record.payload.digest.clone()),
+        (
+            resource::SERVICE_ACCOUNT,
+            subject.service_account.unwrap_or_default().to_owned(),
+        ),
+        (
+            resource::REPLAY_OF,
+            record.replay_of.clone().unwrap_or_default(),
+        ),
+    ];
+    let mut delivery = Delivery {
+        api_version: hooks::API_VERSION.to_owned(),
+        kind: "Delivery".to_owned(),
+        metadata: Metadata {
+            name: subject.name.to_owned(),
+            namespace: subject.namespace.to_owned(),
+            labels: told_of(labels),
+            annotations: told_of(annotations),
+            ..Metadata::default()
+        },
+        record,
+    };
+    conclude(&mut delivery, problem);
+    delivery
+}
+
+/// What a replay takes over from the record of the event that it repeats: what came in, and nothing of what became of it.
+pub fn again(old: &Delivery) -> Record {
+    Record {
+        rules: Vec::new(),
+        outcome: Outcome::Received,
+        reason: String::new(),
+        attempts: 0,
+        duplicates: 0,
+        duration_milliseconds: None,
+        replay_of: Some(old.metadata.name.clone()),
+        same_payload_as: None,
+        ..old.record.clone()
+    }
+}
+
+/// The Delivery of a replay, which the sweep starts.
+pub fn replay(subject: Subject<'_>, record: Record) -> Delivery {
+    let mut new = delivery(subject, record, None);
+    if let (Outcome::Received, Some(origin)) = (new.record.outcome, &new.record.replay_of) {
+        new.record.reason = format!("replay of {origin}; the sweep starts it");
+    }
+    new
+}
+
+/// The replay of an event that was posted for a flow, under a name that follows from the old one's and from `id`: the flow
+/// is looked up anew.
+pub fn replay_of_flow(old: &Delivery, id: &str, now: Timestamp) -> Delivery {
+    let origin = &old.metadata.name;
+    let key = format!("replay {id} of {origin}");
+    let rules = old.record.rules.iter().map(|rule| RuleRecord {
+        name: rule.name.clone(),
+        flow: rule.flow.clone(),
+        ..RuleRecord::default()
+    });
+    let record = Record {
+        rules: rules.collect(),
+        received_time: rfc3339(now),
+        key: key.clone(),
+        ..again(old)
+    };
+    let base = record
+        .rules
+        .first()
+        .map_or(origin.as_str(), |rule| &rule.name);
+    let subject = Subject {
+        name: &hooks::delivery_name(base, "", &key),
+        namespace: &old.metadata.namespace,
+        request: id,
+        service_account: None,
+    };
+    replay(subject, record)
+}
+
+/// Without what is empty.
+fn told_of<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
+    let pairs = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+    pairs.map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// Bytes that a payload takes where it is kept, as far as the Delivery itself tells.
+fn kept_bytes(payload: &StoredPayload) -> u64 {
+    let inline = payload.gzip.as_ref().map(|text| text.len() as u64);
+    inline.unwrap_or(payload.size)
+}
+
+/// What became of the event as a whole, from what became of its rules; `problem` is about all of them.
+///
+/// What is still to be done comes first, then what went wrong, so that neither is overlooked beside a run that was started.
+pub fn conclude(delivery: &mut Delivery, problem: Option<&str>) {
+    let record = &mut delivery.record;
+    let has = |outcome| record.rules.iter().any(|rule| rule.outcome == outcome);
+    let outcome = [Outcome::Received, Outcome::Failed, Outcome::Created]
+        .into_iter()
+        .find(|outcome| has(*outcome))
+        .unwrap_or(Outcome::Filtered);
+    let reasons = record.rules.iter().filter(|rule| rule.outcome == outcome);
+    let reasons: Vec<String> = reasons.map(told).collect();
+    (record.outcome, record.reason) = match problem {
+        Some(problem) => (Outcome::Failed, problem.to_owned()),
+        None if reasons.is_empty() => (outcome, "the Hook has no rules".to_owned()),
+        None => (outcome, reasons.join("; ")),
+    };
+    let labels = &mut delivery.metadata.labels;
+    labels.insert(
+        resource::OUTCOME.to_owned(),
+        outcome_text(record.outcome).to_owned(),
+    );
+}
+
+fn told(rule: &RuleRecord) -> String {
+    match (rule.outcome, &rule.run) {
+        (Outcome::Created, Some(run)) => format!("rule {}: run {run}", rule.name),
+        (_, _) if rule.reason.is_empty() => format!("rule {}", rule.name),
+        _ => format!("rule {}: {}", rule.name, rule.reason),
+    }
+}
+
+/// The outcome, as objects say it.
+pub fn outcome_text(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Received => "Received",
+        Outcome::Created => "Created",
+        Outcome::Filtered => "Filtered",
+        Outcome::Failed => "Failed",
+    }
+}
+
+/// A time as objects have it, with milliseconds.
+pub fn rfc3339(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn concluded(outcomes: &[Outcome]) -> Outcome {
+        let rules = outcomes.iter().map(|outcome| RuleRecord {
+            outcome: *outcome,
+            ..RuleRecord::default()
+        });
+        let mut delivery = Delivery {
+            api_version: String::new(),
+            kind: String::new(),
+            metadata: Metadata::default(),
+            record: Record {
+                rules: rules.collect(),
+                ..Record::default()
+            },
+        };
+        conclude(&mut delivery, None);
+        let label = &delivery.metadata.labels[resource::OUTCOME];
+        assert_eq!(label, outcome_text(delivery.record.outcome));
+        delivery.record.outcome
+    }
+
+    #[test]
+    fn what_is_left_to_do_and_what_went_wrong_are_not_overlooked() {
+        use Outcome::{Created, Failed, Filtered, Received};
+        assert_eq!(concluded(&[]), Filtered);
+        assert_eq!(concluded(&[Filtered, Created]), Created);
+        assert_eq!(concluded(&[Created, Failed, Filtered]), Failed);
+        assert_eq!(concluded(&[Created, Failed, Received]), Received);
+    }
+
+    #[test]
+    fn times_are_written_with_milliseconds() {
+        let time: Timestamp = "2026-11-21T10:00:00.5Z".parse().unwrap();
+        assert_eq!(rfc3339(time), "2026-11-21T10:00:00.500Z");
+    }
+}

@@ -1,0 +1,143 @@
+//! From a verified event to its Delivery: the payload gets a place, the rules decide, the quota says whether runs start now.
+
+use std::{sync::PoisonError, time::Duration};
+
+use cluster::Cluster;
+use deliveries::{
+    Fresh, Stored,
+    payload::{self, Nature, Parcel},
+};
+use hooks::{Delivery, Ids, Outcome, Seen, delivery::RuleRecord};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::{arrival::Arrival, error::Error, known::Known, registry::Slot, service::Service};
+
+/// How often duplicates of one Hook are counted at most.
+const COUNTING: Duration = Duration::from_secs(1);
+
+impl Service {
+    /// Stores a verified event, and carries out what is decided about it; or finds it stored.
+    ///
+    /// # Errors
+    /// An [`Error`]; the event is not stored then, or nobody knows.
+    pub(crate) async fn take(
+        &self,
+        cluster: &Cluster,
+        slot: &Slot,
+        known: &Known,
+        arrival: &Arrival,
+    ) -> Result<Stored, Error> {
+        let hook = &known.hook.metadata;
+        let name = hooks::delivery_name(&hook.name, &hook.uid, &arrival.facts.key);
+        let store = self.deliveries.payloads.as_deref();
+        let bytes = &arrival.bytes;
+        let parcel = Parcel {
+            namespace: slot.place.namespace.as_str(),
+            delivery: &name,
+            bytes,
+            content_type: &arrival.content_type,
+            nature: Nature::Payload,
+        };
+        let packed = payload::pack(store, parcel).await?;
+        let rules = decided(known, arrival, &name);
+        let mut delivery = arrival.delivery(&name, known, packed.stored, rules);
+        let traceparent = arrival.traceparent.as_deref();
+        let resolved = self
+            .deliveries
+            .resolve(cluster, &mut delivery, Some(bytes), traceparent);
+        let mut kept = resolved.await;
+        kept.extend(packed.secret);
+        let waits = self.over_quota(slot, known, &delivery);
+        if let Some(waits) = &waits {
+            delivery.record.reason.clone_from(waits);
+        }
+        flag(slot, &mut delivery);
+        let fresh = Fresh {
+            delivery,
+            kept,
+            bytes,
+            received: arrival.received,
+            problem: arrival.problem.as_deref(),
+            waits: waits.as_deref(),
+        };
+        let stored = self.deliveries.store(cluster, fresh).await?;
+        if stored.duplicate && stored.delivery.record.outcome == Outcome::Created {
+            self.count(cluster, slot, &stored.delivery).await;
+        }
+        Ok(stored)
+    }
+
+    /// Why the runs of this event wait for the sweep, if they do.
+    fn over_quota(&self, slot: &Slot, known: &Known, delivery: &Delivery) -> Option<String> {
+        let starts = delivery.record.outcome == Outcome::Received;
+        let per_minute = known.hook.spec.quota.per_minute;
+        let mut bucket = slot.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        if !starts || bucket.take(per_minute, Instant::now()) {
+            return None;
+        }
+        Some(format!(
+            "over the quota of {per_minute} events per minute (spec.quota.perMinute); the sweep starts it"
+        ))
+    }
+
+    /// Counts a duplicate, at best effort.
+    async fn count(&self, cluster: &Cluster, slot: &Slot, delivery: &Delivery) {
+        let due = {
+            let mut notes = slot.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = notes.counted.is_none_or(|at| at.elapsed() >= COUNTING);
+            if due {
+                notes.counted = Some(Instant::now());
+            }
+            due
+        };
+        if due {
+            self.deliveries.count(cluster, delivery).await;
+        }
+    }
+}
+
+/// What each rule says to the event.
+fn decided(known: &Known, arrival: &Arrival, delivery: &str) -> Vec<RuleRecord> {
+    let failed = |reason: &str| {
+        let rules = known.hook.spec.rules.iter().map(|rule| RuleRecord {
+            name: rule.name.clone(),
+            outcome: Outcome::Failed,
+            reason: reason.to_owned(),
+            ..RuleRecord::default()
+        });
+        rules.collect()
+    };
+    let checked = match (known.checked.as_ref(), &arrival.problem) {
+        (Ok(checked), None) => checked,
+        (_, problem) => return failed(problem.as_deref().unwrap_or("the Hook is not ready")),
+    };
+    let event = serde_json::to_value(&arrival.event).unwrap_or_default();
+    let seen = Seen {
+        body: arrival.json.as_ref().unwrap_or(&Value::Null),
+        headers: &arrival.headers,
+        query: &arrival.parameters(),
+        event: &event,
+        payload_bytes: arrival.bytes.len() as u64,
+    };
+    let key = &arrival.facts.key;
+    let mut rules = hooks::decide(checked, &seen, &Ids { key, delivery });
+    if let Some(traceparent) = &arrival.traceparent {
+        let context = json!({"traceparent": traceparent}).to_string();
+        for run in rules
+            .iter_mut()
+            .filter_map(|rule| rule.pipeline_run.as_mut())
+        {
+            run["metadata"]["annotations"][flows::label::SPAN_CONTEXT] =
+                Value::from(context.as_str());
+        }
+    }
+    rules
+}
+
+/// Marks a Delivery whose bytes came a moment ago under another identity.
+fn flag(slot: &Slot, delivery: &mut Delivery) {
+    let mut notes = slot.notes.lock().unwrap_or_else(PoisonError::into_inner);
+    let digest = &delivery.record.payload.digest;
+    delivery.record.same_payload_as = notes.seen_before(digest, &delivery.metadata.name);
+}
