@@ -1,352 +1,384 @@
-//! SIGKILL while events are handled, many times over, with a sender that repeats until it gets a 2xx: nothing that was
-//! acknowledged is lost, nothing runs twice, and after a sweep every Delivery has an outcome.
+//! SIGKILL while events are handled, five hundred times and more, with senders that repeat until they get a 2xx: what
+//! was acknowledged is not lost, nothing runs twice, and after a sweep every Delivery has an outcome.
+//!
+//! A process dies before and after each of its requests to the API server (between two of them nothing of it is
+//! outside its own memory): when an event comes first, when it comes again, and in a sweep; and under load at moments
+//! that nobody has chosen. Which requests there are is counted first, so a step that is added to the product is killed
+//! at too.
+
+mod stage;
+mod tally;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use control_plane::Cluster;
-use serde_json::{Value, json};
-use tokio::sync::watch;
+use anyhow::{Context, Result, ensure};
+use control_plane::{Cluster, Process, eventually, until};
+use futures_util::future::{try_join, try_join_all};
+use http::Method;
+use tokio::{sync::watch, time::Instant};
 
-use super::scene::{PATIENCE, Scene, Sender, push, rule, rule_with_payload};
+use self::{
+    stage::{LANES, Lane, Stage},
+    tally::{Place, Step, Way},
+};
+use super::scene::PATIENCE;
 use crate::{
     aftermath,
     case::Case,
     cases,
-    faults::{Action, Faults, Rule},
+    faults::{Action, Rule, Seen},
     function::Function,
-    support::objects::{entries, name},
 };
 
-/// Events under load.
-const EVENTS: usize = 500;
+/// Deaths in each run of the case, at least.
+const DEATHS: usize = 500;
 
-/// Senders at once.
-const SENDERS: usize = 16;
+/// How often an event meets each place. In every fourth round nobody repeats it.
+const ROUNDS: usize = 12;
 
-/// Processes that die under load.
-const DEATHS: usize = 60;
+/// Events whose process died right after it had stored them, for redeliveries that die as well.
+const LEFT: usize = 24;
+
+/// Deaths under load.
+const MOMENTS: usize = 200;
+
+/// Senders of one Hook under load.
+const SENDERS: usize = 2;
 
 /// Age at which a redelivery or the sweep takes over what a dead process has left.
 const TAKEOVER: Duration = Duration::from_secs(6);
 
 pub(super) fn cases() -> Vec<Case> {
-    cases![
-        an_event_runs_once_wherever_the_process_dies,
-        a_sweep_finishes_what_a_death_at_any_step_has_left,
-        of_five_hundred_events_none_is_lost_and_none_runs_twice,
-    ]
-    .into_iter()
-    .map(|case| case.within(Duration::from_secs(600)))
-    .collect()
+    cases![of_what_five_hundred_dead_processes_left_nothing_is_lost_and_nothing_doubled]
+        .into_iter()
+        .map(|case| case.within(Duration::from_secs(600)))
+        .collect()
 }
 
-/// A Hook, a proxy in front of the API server that kills, and what was sent.
-struct Stage {
-    scene: Scene,
-    faults: Faults,
-    sender: Sender,
-}
-
-/// Where a process dies: at which of its requests to the API server, and whether that is executed first.
-#[derive(Clone, Copy, Debug)]
-struct Death {
-    step: usize,
-    after: bool,
-}
-
-impl Stage {
-    async fn new(cluster: &Arc<Cluster>) -> Result<Self> {
-        let scene = Scene::new(cluster).await?;
-        let rules = json!([rule_with_payload("build"), rule("check")]);
-        let much = json!({
-            "quota": {"perMinute": 1_000_000},
-            "retention": {"count": 1_000_000, "days": 1, "bytes": 1_u64 << 40},
-        });
-        let sender = scene.github("shop", rules, much).await?;
-        let faults = Faults::start(cluster).await?;
-        Ok(Self {
-            scene,
-            faults,
-            sender,
-        })
+async fn of_what_five_hundred_dead_processes_left_nothing_is_lost_and_nothing_doubled(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
+    let stage = Stage::new(&cluster).await?;
+    // It lives on beside those that die, as another replica does.
+    let heir = stage.setup().start().await?;
+    let places = at_each_request(&stage, &heir).await?;
+    let left_at = Instant::now();
+    under_load(&stage).await?;
+    tokio::time::sleep_until(left_at + TAKEOVER).await;
+    // Stored, and without outcome: that is what was to be killed at.
+    let left = stage.left().await?;
+    ensure!(left >= DEATHS / 4, "only {left} Deliveries were left");
+    let redelivered = redelivered(&stage, &heir).await?;
+    let swept = swept(&stage).await?;
+    stage.finish().await?;
+    // Once more has nothing to do, twice at once neither.
+    let sweep = || stage.scene.sweep(TAKEOVER);
+    for told in <[String; 2]>::from(try_join(sweep(), sweep()).await?) {
+        ensure!(told.contains("finished 0 deliveries, deleted 0"), "{told}");
     }
+    stage.holds().await?;
+    aftermath::discreet(&heir)?;
 
-    async fn function(&self) -> Result<Function> {
-        self.scene
-            .setup()
-            .through(&self.faults)
-            .env("HOOKRUN_API_TIMEOUT", "3s")
-            .env("HOOKRUN_API_DEADLINE", "5s")
-            .env("HOOKRUN_HOOK_TAKEOVER", "6s")
-            .start()
-            .await
-    }
-
-    fn dies(&self, function: &Function, death: Death) {
-        let rule = Rule::of("", Action::Kill(function.killer()))
-            .skip(death.step)
-            .times(1);
-        self.faults
-            .add(if death.after { rule.after() } else { rule });
-    }
-
-    /// How many requests the first delivery of an event makes, in a process that knows nothing yet, to a Hook whose
-    /// status has been written.
-    async fn steps(&self) -> Result<usize> {
-        let function = self.function().await?;
-        self.sender.push(&function, "warm").await?;
-        let function = self.function().await?;
-        self.faults.forget();
-        self.sender.push(&function, "count").await?;
-        Ok(self.faults.seen().len())
-    }
-
-    /// Checks that exactly these events have a Delivery and their runs each, all finished, with what they need.
-    async fn holds(&self, events: &BTreeSet<String>) -> Result<()> {
-        let deliveries = self.scene.deliveries("shop").await?;
-        let mut stored = BTreeMap::new();
-        for delivery in &deliveries {
-            let id = delivery["deliveryId"].as_str().unwrap_or_default();
-            let other = stored.insert(id.to_owned(), delivery);
-            ensure!(other.is_none(), "event {id} has two Deliveries");
+    let (tally, total) = (&stage.tally, stage.tally.total());
+    eprintln!("{total} deaths, {left} Deliveries left by them before the first sweep:\n{tally}");
+    ensure!(total >= DEATHS, "only {total} deaths:\n{tally}");
+    for (way, places) in places.into_iter().chain([redelivered, swept]) {
+        for place in places {
             ensure!(
-                delivery["outcome"] == "Created",
-                "event {id} ended {}: {}",
-                delivery["outcome"],
-                delivery["reason"]
+                tally.at(way, &place) > 0,
+                "{way}: no death {place}:\n{tally}"
             );
         }
-        let found: BTreeSet<String> = stored.keys().cloned().collect();
-        let lost: Vec<_> = events.difference(&found).collect();
-        let extra: Vec<_> = found.difference(events).collect();
-        ensure!(
-            lost.is_empty() && extra.is_empty(),
-            "acknowledged and lost: {lost:?}; never sent: {extra:?}"
-        );
-        let mut runs: BTreeMap<String, Value> = BTreeMap::new();
-        for run in self.scene.runs("shop").await? {
-            runs.insert(name(&run).to_owned(), run);
-        }
-        let secrets = self.secrets().await?;
-        for (id, delivery) in stored {
-            for record in delivery["rules"].as_array().into_iter().flatten() {
-                let run = record["run"].as_str().context("a rule without run")?;
-                let run = runs
-                    .remove(run)
-                    .with_context(|| format!("event {id} has no run {run}"))?;
-                is_started(&run, &secrets).with_context(|| format!("event {id}"))?;
-            }
-        }
-        let doubled: Vec<&String> = runs.keys().collect();
-        ensure!(doubled.is_empty(), "runs of nobody's rule: {doubled:?}");
-        Ok(())
     }
-
-    async fn secrets(&self) -> Result<BTreeMap<String, Value>> {
-        let all = self.scene.objects.all("Secret").await?;
-        let named = all
-            .into_iter()
-            .map(|secret| (name(&secret).to_owned(), secret));
-        Ok(named.collect())
-    }
-}
-
-/// The run waits for nothing, and the payload that it refers to is there, its own, and that of its event.
-fn is_started(run: &Value, secrets: &BTreeMap<String, Value>) -> Result<()> {
-    let own = name(run);
-    ensure!(
-        run["spec"]["status"].is_null(),
-        "run {own} was left waiting"
-    );
-    for secret in aftermath::references(&run["spec"]) {
-        let found = secrets
-            .get(&secret)
-            .with_context(|| format!("run {own} refers to Secret {secret}, which is missing"))?;
+    for place in [Moment::Between, Moment::Other] {
         ensure!(
-            found["metadata"]["ownerReferences"][0]["uid"] == run["metadata"]["uid"],
-            "run {own} refers to Secret {secret}, which is not its own"
-        );
-        let payload: Value = serde_json::from_slice(&entries(found)["event.json"])?;
-        let delivery = run["metadata"]["labels"]["hookrun.dev/delivery"].as_str();
-        ensure!(
-            payload["sample"].is_string() && delivery.is_some(),
-            "run {own} reads {payload}"
+            tally.at(Way::Load, &place) > MOMENTS / 20,
+            "no death {place}:\n{tally}"
         );
     }
     Ok(())
 }
 
-async fn an_event_runs_once_wherever_the_process_dies(cluster: Arc<Cluster>) -> Result<()> {
-    let stage = Stage::new(&cluster).await?;
-    let steps = stage.steps().await?;
-    let mut events = BTreeSet::from(["warm".to_owned(), "count".to_owned()]);
-    for step in 0..steps {
-        for after in [false, true] {
-            let death = Death { step, after };
-            let id = format!("{step}-{after}");
-            let mut function = stage.function().await?;
-            stage.faults.heal();
-            stage.dies(&function, death);
-            let body = push(&id)?;
-            let answer = stage.sender.send(&function, "push", &id, &body).await;
-            ensure!(
-                answer.is_err() && function.ended()?.is_some(),
-                "{death:?} of {steps} did not end it: {answer:?}\n{:#?}",
-                stage.faults.seen()
-            );
-            aftermath::discreet(&function)?;
-            stage.faults.heal();
-            let function = stage.function().await?;
-            let told = stage
-                .sender
-                .push(&function, &id)
-                .await
-                .context(id.clone())?;
-            ensure!(
-                told["outcome"] == "Created" || told["outcome"] == "Received",
-                "{death:?}: {told:#}"
-            );
-            events.insert(id);
-        }
-    }
-    stage.scene.finish("shop", TAKEOVER).await?;
-    stage.holds(&events).await
+/// Places that were to be met on one way.
+type Places = (Way, Vec<Place>);
+
+/// An event that meets a death.
+struct Plan<'a> {
+    way: Way,
+    place: &'a Place,
+    id: String,
+    /// Whether its sender repeats it at once.
+    again: bool,
 }
 
-async fn a_sweep_finishes_what_a_death_at_any_step_has_left(cluster: Arc<Cluster>) -> Result<()> {
-    let stage = Stage::new(&cluster).await?;
-    let steps = stage.steps().await?;
-    for step in 0..steps {
-        let function = stage.function().await?;
-        stage.faults.heal();
-        let death = Death { step, after: true };
-        stage.dies(&function, death);
-        let id = step.to_string();
-        let body = push(&id)?;
-        // Nobody repeats it: what was stored has to be carried out all the same.
-        stage.sender.send(&function, "push", &id, &body).await.ok();
-    }
-    stage.faults.heal();
-    stage.scene.finish("shop", TAKEOVER).await?;
-    let deliveries = stage.scene.deliveries("shop").await?;
-    let stored: BTreeSet<String> = deliveries
+/// Events come, and their processes die before and after each request, several times over, with and without a sender
+/// that repeats.
+async fn at_each_request(stage: &Stage, heir: &Function) -> Result<[Places; 2]> {
+    // The statuses of all Hooks are written, so that what follows is what each event needs.
+    try_join_all(stage.lanes.iter().map(|lane| lane.repeat(heir, "warm"))).await?;
+    let first = stage.lanes.first().context("no lane")?;
+    let small = Place::around(&steps(stage, first, "counted").await?);
+    let large = Place::around(&steps(stage, first, "large").await?);
+    let stored = small
         .iter()
-        .filter_map(|delivery| delivery["deliveryId"].as_str().map(str::to_owned))
+        .find(|place| place.after && place.step.is(&Method::POST, "deliveries"))
+        .context("no Delivery is created")?;
+    let plan = |way, place, id: String, again| Plan {
+        way,
+        place,
+        id,
+        again,
+    };
+    // Whose number is the same as that of their place here, so that their Hook is known.
+    let mut plans: Vec<_> = (0..LEFT)
+        .map(|number| plan(Way::Event, stored, left(number), false))
         .collect();
-    ensure!(
-        stored.len() > 3,
-        "of {steps} deaths only {stored:?} came after the Delivery was stored"
-    );
-    stage.holds(&stored).await?;
-    // Once more has nothing to do, twice at once neither.
-    let (first, second) =
-        tokio::try_join!(stage.scene.sweep(TAKEOVER), stage.scene.sweep(TAKEOVER))?;
-    for swept in [first, second] {
-        ensure!(
-            swept.contains("finished 0 deliveries, deleted 0"),
-            "{swept}"
-        );
+    for round in 0..ROUNDS {
+        for (number, place) in small.iter().enumerate() {
+            let id = format!("{round}-{number}");
+            plans.push(plan(Way::Event, place, id, round % 4 != 3));
+        }
     }
-    stage.holds(&stored).await
-}
-
-async fn of_five_hundred_events_none_is_lost_and_none_runs_twice(
-    cluster: Arc<Cluster>,
-) -> Result<()> {
-    let stage = Arc::new(Stage::new(&cluster).await?);
-    let (address, addresses) = watch::channel(String::new());
-    let acknowledged = Arc::new(AtomicUsize::new(0));
-    let senders: Vec<_> = (0..SENDERS)
-        .map(|sender| {
-            let (stage, addresses, acknowledged) = (
-                Arc::clone(&stage),
-                addresses.clone(),
-                Arc::clone(&acknowledged),
+    for (number, place) in large.iter().enumerate() {
+        let id = format!("large-{number}");
+        plans.push(plan(Way::LargeEvent, place, id, number % 2 == 0));
+    }
+    let lanes = stage.lanes.iter().enumerate().map(async |(at, lane)| {
+        for plan in plans.iter().skip(at).step_by(LANES) {
+            ensure!(
+                stage.dies(lane, plan.way, plan.place, &plan.id).await?,
+                "not killed {}, whose requests were {:#?}",
+                plan.place,
+                lane.faults.seen()
             );
-            tokio::spawn(send_all(stage, sender, addresses, acknowledged))
-        })
-        .collect();
-    drop(addresses);
-    let mut deaths = 0;
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-    // Ends when the last sender has ended, and with it the last receiver.
-    while !address.is_closed() {
-        let mut function = stage.function().await?;
-        stage.faults.heal();
-        if deaths < DEATHS {
-            // A step that nobody has chosen; the same ones in each run of the test.
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let random = usize::try_from(seed >> 40)?;
-            let death = Death {
-                step: 2 + random % 60,
-                after: random & 64 == 0,
-            };
-            stage.dies(&function, death);
+            if plan.again {
+                lane.repeat(heir, &plan.id).await?;
+            }
         }
-        address.send_replace(function.url());
-        while function.ended()?.is_none() && !address.is_closed() {
-            tokio::time::timeout(Duration::from_millis(5), address.closed())
-                .await
-                .ok();
-        }
-        deaths += usize::from(function.ended()?.is_some());
-        aftermath::discreet(&function)?;
-    }
-    for sender in senders {
-        sender.await??;
-    }
-    let acknowledged = acknowledged.load(Ordering::Relaxed);
-    ensure!(
-        acknowledged == EVENTS,
-        "{acknowledged} events were acknowledged"
-    );
-    ensure!(deaths >= DEATHS / 2, "only {deaths} processes died");
-    stage.faults.heal();
-    stage.scene.finish("shop", TAKEOVER).await?;
-    let events = (0..EVENTS).map(|number| number.to_string()).collect();
-    stage.holds(&events).await
+        Ok::<_, anyhow::Error>(())
+    });
+    try_join_all(lanes).await?;
+    Ok([(Way::Event, small), (Way::LargeEvent, large)])
 }
 
-/// One sender: its share of the events, each repeated until there is a 2xx.
-async fn send_all(
-    stage: Arc<Stage>,
+/// The identity of an event that is left for a redelivery; its Hook is that of lane `number % LANES`.
+fn left(number: usize) -> String {
+    format!("left-{number}")
+}
+
+/// The requests of a process that knows nothing yet, for one event.
+async fn steps(stage: &Stage, lane: &Lane, id: &str) -> Result<Vec<Step>> {
+    let function = stage.function(lane).await?;
+    lane.repeat(&function, id).await?;
+    Step::all(&lane.faults.seen())
+}
+
+/// Where a process died that nobody aimed at.
+enum Moment {
+    /// An event was stored, and its outcome was not.
+    Between,
+    /// No event was.
+    Other,
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Between => "between a Delivery and its outcome",
+            Self::Other => "at another moment",
+        })
+    }
+}
+
+impl Moment {
+    fn of(seen: &[Seen]) -> Self {
+        let done = |method, part| {
+            let mut seen = seen.iter().filter(|seen| seen.succeeded());
+            seen.by_ref()
+                .filter(|seen| seen.method == method && seen.target.contains(part))
+                .count()
+        };
+        match done(Method::POST, "/deliveries?") > done(Method::PATCH, "/deliveries/") {
+            true => Self::Between,
+            false => Self::Other,
+        }
+    }
+}
+
+/// Senders that never pause, to processes that die at any moment.
+async fn under_load(stage: &Stage) -> Result<()> {
+    let deaths = AtomicUsize::new(0);
+    let lanes = stage.lanes.iter().enumerate().map(async |(number, lane)| {
+        let (address, addresses) = watch::channel(String::new());
+        let over = AtomicBool::new(false);
+        let senders = (0..SENDERS).map(|sender| send_on(lane, sender, addresses.clone(), &over));
+        let killing = async {
+            let mut random = Random(number as u64);
+            while deaths.fetch_add(1, Ordering::Relaxed) < MOMENTS {
+                let function = stage.function(lane).await?;
+                lane.faults.add(at_some_moment(&mut random, &function));
+                address.send_replace(function.url());
+                let moment = end(lane, function).await?;
+                stage.tally.count(Way::Load, &moment);
+            }
+            over.store(true, Ordering::Relaxed);
+            // Events that are under way find somebody who lives.
+            let function = stage.function(lane).await?;
+            address.send_replace(function.url());
+            Ok(function)
+        };
+        try_join(killing, try_join_all(senders)).await.map(drop)
+    });
+    try_join_all(lanes).await.map(drop)
+}
+
+/// Numbers that nobody has chosen; the same ones in each run of the test.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005);
+        self.0 = self.0.wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// Kills some time after some request.
+fn at_some_moment(random: &mut Random, function: &Function) -> Rule {
+    let (killer, pause) = (function.killer(), Duration::from_millis(random.below(30)));
+    let call = move || {
+        let killer = killer.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            killer.kill();
+        });
+    };
+    let request = 2 + usize::try_from(random.below(20)).unwrap_or_default();
+    Rule::of("", Action::Call(Arc::new(call)))
+        .skip(request)
+        .times(1)
+}
+
+/// Waits for a death, and says where it was.
+async fn end(lane: &Lane, mut function: Function) -> Result<Moment> {
+    until("the process dies", PATIENCE, async || {
+        Ok(function.ended()?.is_some())
+    })
+    .await?;
+    aftermath::discreet(&function)?;
+    Ok(Moment::of(&lane.faults.seen()))
+}
+
+/// One sender: events without end, each repeated until there is a 2xx.
+async fn send_on(
+    lane: &Lane,
     sender: usize,
     mut addresses: watch::Receiver<String>,
-    acknowledged: Arc<AtomicUsize>,
+    over: &AtomicBool,
 ) -> Result<()> {
-    let client = crate::function::client()?;
-    for number in (sender..EVENTS).step_by(SENDERS) {
-        let id = number.to_string();
-        let body = push(&id)?;
+    for number in 0.. {
+        let id = format!("load-{sender}-{number}");
         loop {
             let url = addresses.borrow_and_update().clone();
             let answer = match url.as_str() {
                 "" => None,
+                // Whoever is not answered by the living asks again, as every sender does.
                 url => {
-                    let request = client.post(format!("{url}{}", stage.sender.path));
-                    let request = stage.sender.signed(request, "push", &id, &body);
-                    // Whoever is not answered by the living asks again, as every sender does.
-                    let answer = tokio::time::timeout(PATIENCE, request.send()).await;
+                    let sending = lane.send_by(url, &id);
+                    let answer = tokio::time::timeout(PATIENCE, sending).await;
                     answer.ok().and_then(Result::ok)
                 }
             };
             match answer {
-                Some(answer) if answer.status().is_success() => break,
-                Some(answer) if answer.status() == 503 => {}
-                Some(answer) => bail!("event {id}: {}: {}", answer.status(), answer.text().await?),
-                // The process is gone: wait for the next one.
-                None => drop(addresses.changed().await),
+                Some(answer) if lane.taken(&id, &answer)? => break,
+                Some(_) => {}
+                // The process is gone: wait a while for the next one.
+                None => drop(tokio::time::timeout(TAKEOVER, addresses.changed()).await),
             }
         }
-        acknowledged.fetch_add(1, Ordering::Relaxed);
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
     }
     Ok(())
+}
+
+/// Events come again, so late that what is left of them is taken over; and again the process dies at each request.
+async fn redelivered(stage: &Stage, heir: &Function) -> Result<Places> {
+    let first = stage.lanes.first().context("no lane")?;
+    let places = Place::around(&steps(stage, first, &left(0)).await?);
+    ensure!(
+        places.len() < LEFT,
+        "{} places need more than {LEFT} events",
+        places.len()
+    );
+    let lanes = stage.lanes.iter().enumerate().map(async |(at, lane)| {
+        let mine = (1..LEFT)
+            .zip(&places)
+            .filter(|(number, _)| number % LANES == at);
+        for (number, place) in mine {
+            let id = left(number);
+            ensure!(
+                stage.dies(lane, Way::Redelivery, place, &id).await?,
+                "a redelivery was not killed {place}, its requests were {:#?}",
+                lane.faults.seen()
+            );
+            if number % 2 == 0 {
+                lane.repeat(heir, &id).await?;
+            }
+        }
+        Ok::<_, anyhow::Error>(())
+    });
+    try_join_all(lanes).await?;
+    Ok((Way::Redelivery, places))
+}
+
+/// Sweeps die at their requests, several of them at once.
+async fn swept(stage: &Stage) -> Result<Places> {
+    let first = stage.lanes.first().context("no lane")?;
+    first.faults.forget();
+    sweep(stage, first, None).await?;
+    let mut kinds = Step::all(&first.faults.seen())?;
+    kinds.retain(Step::is_first);
+    let places = Place::around(&kinds);
+    let plans: Vec<Place> = [0, 1, 5]
+        .iter()
+        .flat_map(|nth| places.iter().map(|place| place.at(*nth)))
+        .collect();
+    let lanes = stage.lanes.iter().enumerate().map(async |(at, lane)| {
+        for place in plans.iter().skip(at).step_by(LANES) {
+            // Not every sweep gets that far: another one may have done the work.
+            if sweep(stage, lane, Some(place)).await? {
+                stage.tally.count(Way::Sweep, place);
+            }
+        }
+        Ok::<_, anyhow::Error>(())
+    });
+    try_join_all(lanes).await?;
+    Ok((Way::Sweep, places))
+}
+
+/// One sweep of a few Deliveries; whether it was killed.
+async fn sweep(stage: &Stage, lane: &Lane, place: Option<&Place>) -> Result<bool> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    lane.faults.heal();
+    let scene = &stage.scene;
+    let command = stage.sweeper(lane)?;
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let log = scene.cluster.logs().join(format!("sweep-{number}.log"));
+    let mut process = Process::start("sweep", command, &log)?;
+    if let Some(place) = place {
+        let fault = place.fault(&scene.namespace, process.killer());
+        lane.faults.add(fault);
+    }
+    let status = eventually("the sweep ends", PATIENCE, async || process.ended()).await?;
+    aftermath::discreet_log(&process.output())?;
+    Ok(status.code().is_none())
 }
