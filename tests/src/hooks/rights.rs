@@ -97,7 +97,7 @@ async fn the_sweep_makes_exactly_the_requests_that_its_role_grants(
     nothing["pipelineRun"] = Value::Null;
     nothing["pipelineRef"] = json!({"name": "nothing"});
     let rules = json!([rule_with_payload("all"), nothing]);
-    let bounds = json!({"quota": {"perMinute": 0}, "retention": {"count": 1}});
+    let bounds = json!({"quota": {"perMinute": 0}, "retention": {"count": 1, "minHours": 0}});
     let sender = scene.github("hook", rules, bounds).await?;
 
     let taken_back = sender.push(&function, "1").await?;

@@ -93,7 +93,9 @@ async fn two_sweeps_at_once_do_no_harm() {
 async fn what_exceeds_retention_goes_the_oldest_first() {
     let world = Settings::default().start();
     world.hook("shop", json!([build()])).await;
-    world.edit("shop", json!({"retention": {"count": 2}})).await;
+    world
+        .edit("shop", json!({"retention": {"count": 2, "minHours": 0}}))
+        .await;
     let mut names = Vec::new();
     for id in ["1", "2", "3", "4"] {
         let (_, told) = world.push("shop", id).await;
