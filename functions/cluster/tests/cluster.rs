@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use cluster::{Cluster, Kind, Outcome, Patience};
+use cluster::{Cluster, Kind, Listing, Outcome, Page, Patience, SECRETS};
 use flows::{Emitted, Format, Lowering, Request, Run, Scope, Settings, label};
 use http::Response;
 use kube::client::Body;
@@ -519,4 +519,20 @@ async fn a_flow_that_lost_its_keys_loses_their_secret() {
     ]);
     cluster.apply_all(&emitted.latest, &absent).await.unwrap();
     assert!(left.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_list_of_nothing_may_have_null_for_its_items() {
+    for items in [json!({"items": null}), json!({}), json!({"items": []})] {
+        let (cluster, left) = api_server([("GET blue/secrets", ok(items))]);
+        let listing = Listing {
+            namespace: Some("blue"),
+            limit: 10,
+            metadata_only: true,
+            ..Listing::default()
+        };
+        let page: Page<Value> = cluster.list(SECRETS, &listing).await.unwrap();
+        assert!(page.items.is_empty() && page.next.is_none());
+        assert!(left.lock().unwrap().is_empty());
+    }
 }
