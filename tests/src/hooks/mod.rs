@@ -4,6 +4,7 @@
 mod acceptance;
 mod commands;
 mod definitions;
+mod examples;
 mod hostile;
 mod isolation;
 mod kill;
@@ -27,6 +28,7 @@ pub fn cases() -> Vec<Case> {
         rights::cases(),
         rotation::cases(),
         commands::cases(),
+        examples::cases(),
         hostile::cases(),
         kill::cases(),
     ]

@@ -1,0 +1,284 @@
+//! The examples of Hooks, `examples/hooks`: each passes its own cases, is admitted and ready on the real API server, and
+//! is told of where people look for it.
+
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use control_plane::Cluster;
+use http::Request;
+use providers::{PROVIDERS, Provider};
+use serde_json::{Value, json};
+
+use super::scene::{Scene, condition};
+use crate::{
+    case::Case,
+    cases,
+    function::{executable, repository},
+    support::objects::{name, named, names},
+};
+
+/// What the cases of an example show at least.
+const OUTCOMES: [&str; 3] = ["Created", "Filtered", "Refused"];
+
+pub(super) fn cases() -> Vec<Case> {
+    cases![
+        examples_pass_their_own_cases_of_each_kind,
+        examples_are_admitted_and_ready,
+        examples_give_pipelines_what_they_declare,
+        examples_keep_parameters_out_of_scripts,
+        examples_are_told_of_by_the_pages_of_their_providers,
+    ]
+}
+
+/// The providers with an example.
+fn shown() -> impl Iterator<Item = &'static Provider> {
+    PROVIDERS
+        .iter()
+        .filter(|provider| provider.example.is_some())
+}
+
+fn folder(provider: &Provider) -> PathBuf {
+    repository().join("examples/hooks").join(provider.name)
+}
+
+/// The documents of a file.
+fn documents(path: PathBuf) -> Result<Vec<Value>> {
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    serde_saphyr::from_multiple(&text).with_context(|| path.display().to_string())
+}
+
+/// The Hook of an example, and the Pipelines that follow it.
+fn example(provider: &Provider) -> Result<(Value, Vec<Value>)> {
+    let mut hook = documents(folder(provider).join("hook.yaml"))?;
+    let pipelines = hook.split_off(1);
+    let hook = hook.pop().context("a Hook")?;
+    ensure!(
+        hook["kind"] == "Hook" && hook["spec"]["provider"] == provider.name,
+        "{}: {hook:#}",
+        provider.name
+    );
+    Ok((hook, pipelines))
+}
+
+fn rules(hook: &Value) -> &[Value] {
+    let rules = hook["spec"]["rules"].as_array();
+    rules.map(Vec::as_slice).unwrap_or_default()
+}
+
+async fn examples_pass_their_own_cases_of_each_kind(_: Arc<Cluster>) -> Result<()> {
+    for provider in shown() {
+        let folder = folder(provider);
+        let mut seen = BTreeSet::new();
+        let mut written = 0;
+        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let path = entry?.path();
+            let is_case =
+                path.extension().is_some_and(|end| end == "yaml") && !path.ends_with("hook.yaml");
+            if is_case {
+                let case = documents(path)?.remove(0);
+                seen.insert(
+                    case["expect"]["outcome"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned(),
+                );
+                written += 1;
+            }
+        }
+        let lacks: Vec<_> = OUTCOMES
+            .iter()
+            .filter(|kind| !seen.contains(**kind))
+            .collect();
+        ensure!(lacks.is_empty(), "{}: no case of {lacks:?}", provider.name);
+        let mut command = Command::new(executable());
+        command
+            .env_clear()
+            .args(["hooks", "test", "-o", "json"])
+            .arg(folder);
+        let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "{}: {output:?}", provider.name);
+        let tested: Vec<Value> = serde_json::from_str(&text)?;
+        ensure!(tested.len() == written, "{}: {text}", provider.name);
+    }
+    Ok(())
+}
+
+async fn examples_are_admitted_and_ready(cluster: Arc<Cluster>) -> Result<()> {
+    for provider in shown() {
+        let (hook, pipelines) = example(provider)?;
+        let scene = Scene::new(&cluster).await?;
+        for reference in hook["spec"]["verification"]["secretRefs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let secret = reference["name"].as_str().context("a name")?;
+            scene.secret(secret, "only for this test").await?;
+        }
+        for object in pipelines.iter().chain([&hook]) {
+            let (group, plural) = match object["kind"].as_str() {
+                Some("Hook") => ("hookrun.dev/v1alpha1", "hooks"),
+                _ => ("tekton.dev/v1", "pipelines"),
+            };
+            let uri = format!(
+                "/apis/{group}/namespaces/{}/{plural}?fieldValidation=Strict",
+                scene.namespace
+            );
+            let request = Request::post(uri)
+                .header("content-type", "application/json")
+                .body(object.to_string().into_bytes())?;
+            let created = cluster.admin().request::<Value>(request).await;
+            created.with_context(|| format!("{}: {object:#}", provider.name))?;
+        }
+        for run in rules(&hook).iter().filter_map(written_out) {
+            let admitted = scene.objects.admit(&run).await;
+            admitted.with_context(|| format!("{}: {run:#}", provider.name))?;
+        }
+        // The sweep is who looks at Pipelines and rights.
+        scene.sweep(Duration::from_secs(30)).await?;
+        let hook = scene.objects.get("Hook", name(&hook)).await?;
+        let ready = condition(&hook, "Ready");
+        ensure!(ready["status"] == "True", "{}: {ready:#}", provider.name);
+    }
+    Ok(())
+}
+
+/// The PipelineRun that stands in a rule, with some value for each of its parameters.
+fn written_out(rule: &Value) -> Option<Value> {
+    let mut run = rule.get("pipelineRun")?.clone();
+    let declared = run["spec"]["pipelineSpec"]["params"].clone();
+    let params = declared.as_array().into_iter().flatten().map(|param| {
+        let value = match param["type"].as_str() {
+            Some("array") => json!(["any"]),
+            _ => json!("any"),
+        };
+        json!({"name": param["name"], "value": value})
+    });
+    run["spec"]["params"] = params.collect();
+    run["apiVersion"] = "tekton.dev/v1".into();
+    run["kind"] = "PipelineRun".into();
+    run["metadata"]["name"] = "any".into();
+    Some(run)
+}
+
+/// What a rule starts: the spec of a Pipeline.
+fn started<'a>(rule: &'a Value, pipelines: &'a [Value]) -> Result<&'a Value> {
+    if let Some(run) = rule.get("pipelineRun") {
+        return Ok(&run["spec"]["pipelineSpec"]);
+    }
+    let mut pipelines = pipelines.iter();
+    let found = pipelines.find(|one| one["metadata"]["name"] == rule["pipelineRef"]["name"]);
+    Ok(&found.with_context(|| format!("no Pipeline for {rule:#}"))?["spec"])
+}
+
+async fn examples_give_pipelines_what_they_declare(_: Arc<Cluster>) -> Result<()> {
+    for provider in shown() {
+        let (hook, pipelines) = example(provider)?;
+        ensure!(!rules(&hook).is_empty(), "{}: no rules", provider.name);
+        for rule in rules(&hook) {
+            let spec = started(rule, &pipelines)?;
+            let given = names(&rule["params"]);
+            let declared = names(&spec["params"]);
+            let strange: Vec<_> = given
+                .iter()
+                .filter(|name| !declared.contains(name))
+                .collect();
+            let missing: Vec<_> = declared
+                .iter()
+                .filter(|name| {
+                    !given.contains(name) && named(&spec["params"], name)["default"].is_null()
+                })
+                .collect();
+            let place = format!("{}, rule {}", provider.name, rule["name"]);
+            ensure!(strange.is_empty(), "{place}: nothing declares {strange:?}");
+            ensure!(missing.is_empty(), "{place}: nothing gives {missing:?}");
+            if let Some(workspace) = rule["payload"]["workspace"].as_str() {
+                ensure!(
+                    names(&spec["workspaces"]) == [workspace],
+                    "{place}: workspace {workspace}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every script in a value, wherever it stands.
+fn scripts<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(map) => {
+            found.extend(map.get("script").and_then(Value::as_str));
+            map.values().for_each(|value| scripts(value, found));
+        }
+        Value::Array(list) => list.iter().for_each(|value| scripts(value, found)),
+        _ => {}
+    }
+}
+
+/// What Tekton inserts into a script is read by a shell: docs/hooks.md says why none of ours does that.
+async fn examples_keep_parameters_out_of_scripts(_: Arc<Cluster>) -> Result<()> {
+    let mut all = Vec::new();
+    for provider in shown() {
+        all.extend(documents(folder(provider).join("hook.yaml"))?);
+    }
+    let page = fs::read_to_string(repository().join("docs/hooks.md"))?;
+    let (before, after) = page
+        .split_once("<!-- never -->\n```yaml\n")
+        .context("docs/hooks.md shows no script that is not safe")?;
+    let (never, after) = after.split_once("```").context("the end of a block")?;
+    ensure!(never.contains("$(params"), "{never}");
+    for text in [before, after] {
+        let blocks = text.split("```yaml\n").skip(1);
+        for block in blocks.filter_map(|rest| rest.split("```").next()) {
+            all.extend(serde_saphyr::from_multiple::<Value>(block).context(block.to_owned())?);
+        }
+    }
+    let mut found = Vec::new();
+    all.iter()
+        .for_each(|document| scripts(document, &mut found));
+    ensure!(found.len() > 5, "{} scripts", found.len());
+    for script in found {
+        for inserted in ["$(params", "$(tasks", "$(context"] {
+            ensure!(!script.contains(inserted), "{inserted} in\n{script}");
+        }
+    }
+    Ok(())
+}
+
+async fn examples_are_told_of_by_the_pages_of_their_providers(_: Arc<Cluster>) -> Result<()> {
+    let examples = repository().join("examples/hooks");
+    let mut folders = BTreeSet::new();
+    for entry in fs::read_dir(&examples)? {
+        folders.insert(entry?.file_name().to_string_lossy().into_owned());
+    }
+    let expected: BTreeSet<_> = shown().map(|provider| provider.name.to_owned()).collect();
+    ensure!(
+        folders == expected && folders.len() >= 10,
+        "examples/hooks holds {folders:?}, the table knows {expected:?}"
+    );
+    let list = fs::read_to_string(repository().join("examples/README.md"))?;
+    for provider in shown() {
+        let name = provider.name;
+        let page = fs::read_to_string(repository().join(format!("docs/providers/{name}.md")))?;
+        ensure!(
+            page.contains(&format!("(../../examples/hooks/{name}/hook.yaml)")),
+            "docs/providers/{name}.md does not name its example: `cargo xtask generate` writes it"
+        );
+        for link in [
+            format!("(hooks/{name}/hook.yaml)"),
+            format!("(../docs/providers/{name}.md)"),
+        ] {
+            ensure!(
+                list.contains(&link),
+                "examples/README.md does not link {link}"
+            );
+        }
+        let hook = fs::read_to_string(folder(provider).join("hook.yaml"))?;
+        ensure!(
+            hook.contains(&format!("docs/providers/{name}.md")),
+            "examples/hooks/{name}/hook.yaml does not name its page"
+        );
+    }
+    Ok(())
+}
