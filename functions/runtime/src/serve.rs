@@ -1,7 +1,7 @@
 //! From a listening socket to requests, and to an orderly end.
 //!
 //! One task per connection, all of them bounded: in number, in the time they may take for anything, and in the
-//! memory that they may make this process hold. HTTP/1.1 and HTTP/2 with prior knowledge on one port.
+//! memory that they may make this process hold. HTTP/1.1 and HTTP/2 with prior knowledge on one port, or both in TLS.
 
 use std::future::Future;
 use std::io;
@@ -14,10 +14,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{Limits, Router, Shell};
 
+pub use tls::{Certificates, TlsOptions};
+
 mod answer;
 mod clock;
 mod connection;
 mod refuse;
+mod socket;
+mod tls;
 mod wire;
 
 /// Where to listen.
@@ -78,10 +82,22 @@ pub async fn serve(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let shell =
-        Shell::new(router, limits).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-    serve_shell(listener, shell, shutdown).await;
-    Ok(())
+    run(listener, None, router, limits, shutdown).await
+}
+
+/// The same with TLS, for a function that is called past the gateway. A handshake has the time of a request's head, and
+/// its connection counts from its first byte.
+///
+/// # Errors
+/// As [`serve()`].
+pub async fn serve_tls(
+    listener: TcpListener,
+    certificates: Certificates,
+    router: Router,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    run(listener, Some(certificates), router, limits, shutdown).await
 }
 
 /// How far the end has come.
@@ -94,11 +110,18 @@ enum Stage {
     Over,
 }
 
-/// The same with a shell that is already built.
-pub async fn serve_shell(listener: TcpListener, shell: Shell, shutdown: impl Future<Output = ()>) {
-    let limits = shell.limits().clone();
+async fn run(
+    listener: TcpListener,
+    certificates: Option<Certificates>,
+    router: Router,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let shell = Shell::new(router, limits.clone())
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
     let server = Server {
         shell: shell.clone(),
+        certificates,
         slots: Arc::new(Semaphore::new(
             limits.connections.min(Semaphore::MAX_PERMITS),
         )),
@@ -124,6 +147,7 @@ pub async fn serve_shell(listener: TcpListener, shell: Shell, shutdown: impl Fut
     server.stage.send_replace(Stage::Over);
     // They only have to notice.
     let _ = tokio::time::timeout(Duration::from_secs(1), server.closed()).await;
+    Ok(())
 }
 
 async fn accept_until(listener: &TcpListener, server: &Server, shutdown: impl Future<Output = ()>) {
@@ -167,6 +191,8 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 
 struct Server {
     shell: Shell,
+    /// With them, everybody has to speak TLS.
+    certificates: Option<Certificates>,
     slots: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     stage: watch::Sender<Stage>,
@@ -177,7 +203,8 @@ impl Server {
         match Arc::clone(&self.slots).try_acquire_owned() {
             Ok(slot) => {
                 let gauge = self.shell.metrics().connection();
-                let work = connection::run(stream, self.shell.clone(), self.stage.subscribe());
+                let tls = self.certificates.as_ref().map(Certificates::config);
+                let work = connection::run(stream, tls, self.shell.clone(), self.stage.subscribe());
                 tokio::spawn(async move {
                     let held: (OwnedSemaphorePermit, _) = (slot, gauge);
                     work.await;
@@ -186,7 +213,10 @@ impl Server {
             }
             Err(_) => {
                 self.shell.metrics().connection_refused();
-                refuse::refuse(stream, &self.refusals);
+                // Somebody who waits for a handshake could not read the answer.
+                if self.certificates.is_none() {
+                    refuse::refuse(stream, &self.refusals);
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -18,6 +20,7 @@ use tokio::time::Instant;
 use super::Stage;
 use super::answer::{Answer, Streams};
 use super::clock::{Busy, Clock};
+use super::socket::Socket;
 use super::wire::{Protocol, Wire};
 use crate::Shell;
 
@@ -33,11 +36,20 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 const RESETS: usize = 20;
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-pub(super) async fn run(stream: TcpStream, shell: Shell, mut stage: watch::Receiver<Stage>) {
+pub(super) async fn run(
+    stream: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    shell: Shell,
+    mut stage: watch::Receiver<Stage>,
+) {
     // Answers are small and complete; waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     let clock = Clock::new(shell.limits());
-    let mut wire = Wire::new(stream, clock.clone());
+    let opening = Socket::open(stream, tls);
+    let Some(Ok(socket)) = in_time(opening, &clock, &mut stage).await else {
+        return;
+    };
+    let mut wire = Wire::new(socket, clock.clone());
     match protocol(&mut wire, &clock, &mut stage).await {
         Some(Protocol::Http1) => http1(wire, shell, clock, stage).await,
         Some(Protocol::Http2) => Box::pin(http2(wire, shell, clock, stage)).await,
@@ -45,24 +57,37 @@ pub(super) async fn run(stream: TcpStream, shell: Shell, mut stage: watch::Recei
     }
 }
 
-/// Until the protocol is known, a connection costs one task and no buffer.
+/// Until the protocol is known, a connection costs one task and no buffer but that of TLS.
 async fn protocol(
     wire: &mut Wire,
     clock: &Clock,
     stage: &mut watch::Receiver<Stage>,
 ) -> Option<Protocol> {
+    match in_time(wire.protocol(), clock, stage).await {
+        Some(known) => known.ok().flatten(),
+        None => {
+            if wire.heard() && *stage.borrow() != Stage::Over {
+                wire.say(TOO_LATE);
+            }
+            None
+        }
+    }
+}
+
+/// What comes of the work, unless the clock runs out or the process ends before.
+async fn in_time<T>(
+    work: impl Future<Output = T>,
+    clock: &Clock,
+    stage: &mut watch::Receiver<Stage>,
+) -> Option<T> {
+    let mut work = pin!(work);
     loop {
         hurry(stage, clock);
         let deadline = clock.deadline().unwrap_or_else(Instant::now);
         tokio::select! {
             biased;
-            known = wire.protocol() => return known.ok().flatten(),
-            () = tokio::time::sleep_until(deadline) => {
-                if wire.heard() {
-                    wire.say(TOO_LATE);
-                }
-                return None;
-            }
+            done = &mut work => return Some(done),
+            () = tokio::time::sleep_until(deadline) => return None,
             changed = stage.changed() => {
                 if changed.is_err() || *stage.borrow() == Stage::Over {
                     return None;
@@ -104,7 +129,7 @@ async fn awake(
     clock: &Clock,
     stage: watch::Receiver<Stage>,
 ) -> Option<Wire> {
-    let limits = shell.limits();
+    let (limits, naps) = (shell.limits(), wire.naps());
     let mut builder = http1::Builder::new();
     builder
         // Ours knows more phases.
@@ -116,7 +141,7 @@ async fn awake(
     let service = service_fn(move |request| answer(request, shell.clone(), answers.begin()));
     // On the heap, so that the task of a connection is small while this is not needed.
     let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));
-    let end = drive(connection.as_mut(), clock, stage, true).await;
+    let end = drive(connection.as_mut(), clock, stage, naps).await;
     let http1::Parts { io, read_buf, .. } = connection.into_parts();
     let mut wire = io.into_inner();
     match end {

@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::clock::Clock;
+use super::socket::Socket;
 
 /// What every HTTP/2 connection with prior knowledge begins with.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -22,7 +22,7 @@ pub(super) enum Protocol {
 /// A connection whose first bytes may have been looked at.
 #[derive(Debug)]
 pub(super) struct Wire {
-    stream: TcpStream,
+    socket: Socket,
     clock: Clock,
     /// Read, but not by HTTP yet.
     first: Bytes,
@@ -31,9 +31,9 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, clock: Clock) -> Self {
+    pub(super) fn new(socket: Socket, clock: Clock) -> Self {
         Self {
-            stream,
+            socket,
             clock,
             first: Bytes::new(),
             ended: false,
@@ -54,7 +54,7 @@ impl Wire {
             let Some(room) = bytes.get_mut(self.first.len()..) else {
                 return Ok(None);
             };
-            let read = self.stream.read(room).await?;
+            let read = self.socket.read(room).await?;
             if read == 0 {
                 self.ended = true;
                 return Ok((!self.first.is_empty()).then_some(Protocol::Http1));
@@ -78,19 +78,26 @@ impl Wire {
         self.first = bytes;
     }
 
+    /// Whether it can be told from outside that the peer [stirs](Self::stirs). With TLS it cannot: what was read from
+    /// the network may wait to be decrypted, and what was encrypted to be sent.
+    pub(super) fn naps(&self) -> bool {
+        self.socket.plain().is_some()
+    }
+
     /// Ends when the peer says more, or closes.
     pub(super) async fn stirs(&self) -> io::Result<()> {
-        if self.heard() {
-            Ok(())
-        } else {
-            self.stream.readable().await
+        match self.socket.plain() {
+            Some(stream) if !self.heard() => stream.readable().await,
+            _ => Ok(()),
         }
     }
 
     /// Writes what fits into the socket now; a peer that takes nothing gets nothing.
     pub(super) fn say(&self, text: &[u8]) {
-        // Best effort: the connection is closed next.
-        let _ = self.stream.try_write(text);
+        // Best effort: the connection is closed next. In TLS that has to be enough.
+        if let Some(stream) = self.socket.plain() {
+            let _ = stream.try_write(text);
+        }
     }
 
     /// Closes so that the peer can read the answer: what it still sends is taken and dropped for a while, because
@@ -100,12 +107,12 @@ impl Wire {
         const TIME: std::time::Duration = std::time::Duration::from_secs(2);
         let taking = async {
             // Mostly done already.
-            let _ = self.stream.shutdown().await;
+            let _ = self.socket.shutdown().await;
             // On the heap: every connection's task would be larger by it.
             let mut scrap = vec![0; 4096];
             let mut taken = 0;
             while !self.ended && taken < BYTES {
-                let read = self.stream.read(&mut scrap).await?;
+                let read = self.socket.read(&mut scrap).await?;
                 taken += read;
                 self.ended = read == 0;
             }
@@ -130,7 +137,7 @@ impl AsyncRead for Wire {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        let polled = Pin::new(&mut this.socket).poll_read(cx, buffer);
         if let Poll::Ready(Ok(())) = polled {
             if buffer.filled().len() > before {
                 this.clock.received();
@@ -148,7 +155,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let polled = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.clock.wrote(polled.is_ready());
         polled
     }
@@ -158,20 +165,20 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
         self.clock.wrote(polled.is_ready());
         polled
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

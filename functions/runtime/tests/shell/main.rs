@@ -23,3 +23,5 @@ mod drain;
 mod http2;
 /// What leaves the process: spans and metrics.
 mod telemetry;
+/// The same with TLS, and a certificate that is renewed.
+mod tls;

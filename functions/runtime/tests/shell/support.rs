@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use runtime::{Limits, Router};
+use runtime::{Limits, Router, router::BoxFuture, serve::Certificates};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -21,16 +21,36 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(router: Router, limits: Limits) -> Self {
+        Self::start_with(|listener, stopped| runtime::serve(listener, router, limits, stopped))
+            .await
+    }
+
+    /// The same with TLS.
+    pub(crate) async fn start_tls(
+        router: Router,
+        limits: Limits,
+        certificates: Certificates,
+    ) -> Self {
+        Self::start_with(|listener, stopped| {
+            runtime::serve::serve_tls(listener, certificates, router, limits, stopped)
+        })
+        .await
+    }
+
+    async fn start_with<F>(serve: impl FnOnce(TcpListener, BoxFuture<'static, ()>) -> F) -> Self
+    where
+        F: Future<Output = std::io::Result<()>> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(runtime::serve(listener, router, limits, async {
+        let stopped = Box::pin(async {
             let _ = stopped.await;
-        }));
+        });
         Self {
             address,
             stop: Some(stop),
-            task,
+            task: tokio::spawn(serve(listener, stopped)),
         }
     }
 
