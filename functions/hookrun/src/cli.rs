@@ -41,6 +41,11 @@ pub(crate) enum Command {
     /// What a provider sends to `/hooks/<namespace>/<name>` is proven, stored as a Delivery, and starts the runs that the
     /// Hook's rules decide on. This is what the Knative Service `hookrun-hook` runs.
     Hook(hook::Options),
+    /// Serve the admission webhook: the API server asks it whether a Hook is right before it stores one.
+    ///
+    /// Whoever writes a Hook with a mistake is told at once. It speaks TLS, because the API server asks no other way. This
+    /// is what the Deployment `hookrun-admission` runs.
+    Admission(admission::Options),
     /// Serve every function on one port, with a Kubernetes API of its own.
     ///
     /// Nothing but this executable is needed: objects are kept as YAML files in a folder, and

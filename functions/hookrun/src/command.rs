@@ -1,5 +1,6 @@
 //! The commands, one module each, and how they tell what went wrong.
 
+mod admission;
 mod convert;
 mod dead_letters;
 mod deliveries;
@@ -28,6 +29,7 @@ pub(crate) async fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<ExitCo
     match cli.command {
         Command::Flow(options) => serve::flow(options).await,
         Command::Hook(options) => serve::hook(options).await,
+        Command::Admission(options) => admission::run(options).await,
         Command::Dev(options) => dev::run(options, matches).await,
         Command::Convert(options) => convert::run(&options),
         Command::Run(options) => run::run(options).await,

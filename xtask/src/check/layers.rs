@@ -144,8 +144,14 @@ const LAYERS: &[Layer] = &[
         never: &[],
     },
     Layer {
+        package: "admission",
+        ours: &["hooks", "providers", "runtime", "units"],
+        never: SHELL,
+    },
+    Layer {
         package: "hookrun",
         ours: &[
+            "admission",
             "cluster",
             "deliveries",
             "embedded",

@@ -59,18 +59,29 @@ pub(crate) async fn hook(options: hook::Options) -> anyhow::Result<ExitCode> {
         client,
     };
     let service = hook::service(&options.hooks, surroundings)?;
-    let mut router = hook::router(Arc::new(service));
-    // Senders are strangers: what is counted is shown to those who know the password, and to nobody if there is none.
-    match server.auth.gate(None) {
-        Ok(gate) => router = router.merge(metrics_page(&metrics).guarded(Arc::new(gate))),
-        Err(auth::Error::NoPassword) => {
-            tracing::info!("/metrics is not served, since no password is set (OX_HTTP_PWD)");
-        }
-        Err(error) => return Err(error.into()),
-    }
+    let router = hook::router(Arc::new(service)).merge(counted_for_some(server, &metrics)?);
     until(server, HOOK, listener, router, &metrics, runtime::sigterm()).await?;
     guard.flush(FAREWELL).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a function whose callers are strangers shows of what it counts: `GET /metrics` for those who know the password,
+/// and nothing if there is none.
+///
+/// # Errors
+/// The options of authentication contradict each other.
+pub(crate) fn counted_for_some(
+    options: &runtime::Options,
+    metrics: &Arc<Metrics>,
+) -> Result<Router, auth::Error> {
+    match options.auth.gate(None) {
+        Ok(gate) => Ok(metrics_page(metrics).guarded(Arc::new(gate))),
+        Err(auth::Error::NoPassword) => {
+            tracing::info!("/metrics is not served, since no password is set (OX_HTTP_PWD)");
+            Ok(Router::new())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// `GET /metrics`.
@@ -130,7 +141,7 @@ pub(crate) async fn until(
 }
 
 /// Sends what no scrape has seen, where an endpoint is configured.
-async fn push(options: &runtime::Options, service: &str, metrics: &Metrics) {
+pub(crate) async fn push(options: &runtime::Options, service: &str, metrics: &Metrics) {
     let Some(url) = options.telemetry.metrics_url() else {
         return;
     };
