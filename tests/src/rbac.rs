@@ -22,7 +22,7 @@ use crate::{
 const ROLE: &str = "knative/namespace/role.yaml";
 
 /// Every Role of the manifests, and the list of the rights that it gives.
-const ROLES: [(&str, &str); 5] = [
+const ROLES: [(&str, &str); 6] = [
     (ROLE, "tests/rbac/hookrun-flow.txt"),
     (
         "knative/hooks/hook-role.yaml",
@@ -31,6 +31,10 @@ const ROLES: [(&str, &str); 5] = [
     (
         "knative/hooks/sweep-role.yaml",
         "tests/rbac/hookrun-sweep.txt",
+    ),
+    (
+        "knative/namespace/sweep-role.yaml",
+        "tests/rbac/hookrun-flow-sweep.txt",
     ),
     ("knative/hooks/account-role.yaml", "tests/rbac/hookrun.txt"),
     (

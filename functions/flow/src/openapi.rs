@@ -136,7 +136,10 @@ fn answers(own: &[Answer]) -> Value {
         CODING,
         REFUSED,
         HEAD,
+        DEFECT,
+        GATEWAY,
         LATER,
+        GATEWAY_TIME,
     ];
     with(with(success, &common), own)
 }

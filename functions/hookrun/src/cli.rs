@@ -256,6 +256,14 @@ pub(crate) struct Sweep {
     #[command(flatten)]
     pub(crate) bounds: hook::SweepOptions,
 
+    /// How runs are made of flows that are looked up by the sweep.
+    #[command(flatten)]
+    pub(crate) run: cluster::RunOptions,
+
+    /// Where they are.
+    #[command(flatten)]
+    pub(crate) flow_store: store::FlowStoreOptions,
+
     #[command(flatten)]
     pub(crate) policy: cluster::PolicyOptions,
 

@@ -84,7 +84,13 @@ async fn hooks(
         patience: options.patience,
         policy: options.policy.policy(client.default_namespace()),
         payloads,
-        flows: None,
+        flows: Some((
+            options.flow_store.open(
+                &store::Credentials::from_env(),
+                store::connected(client.clone()),
+            ),
+            options.run.clone(),
+        )),
         cluster_keys: Arc::new(serve::ApiServer(client.clone())),
         web_keys: Arc::new(serve::Web),
         clock: jiff::Timestamp::now,
