@@ -416,7 +416,7 @@ pub fn client() -> Result<reqwest::Client> {
 }
 
 /// The address in the log line that tells it.
-fn address(line: &str) -> Option<SocketAddr> {
+pub(crate) fn address(line: &str) -> Option<SocketAddr> {
     let line: Value = serde_json::from_str(line).ok()?;
     let address = line
         .get("address")

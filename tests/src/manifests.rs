@@ -1,6 +1,7 @@
 //! Manifests and image say what the executable understands: arguments, variables, ports, users.
 
 mod accounts;
+mod admission;
 mod build;
 mod containers;
 mod limits;
@@ -19,6 +20,7 @@ pub fn cases() -> Vec<Case> {
         limits::cases(),
         ways::cases(),
         accounts::cases(),
+        admission::cases(),
     ]
     .into_iter()
     .flatten()

@@ -2,6 +2,7 @@
 //! run per rule, and the Delivery says why.
 
 mod acceptance;
+mod admission;
 mod commands;
 mod definitions;
 mod examples;
@@ -25,6 +26,7 @@ pub fn cases() -> Vec<Case> {
         acceptance::cases(),
         isolation::cases(),
         once::cases(),
+        admission::cases(),
         rights::cases(),
         rotation::cases(),
         commands::cases(),

@@ -27,10 +27,15 @@ const KUSTOMIZATIONS: [&str; 11] = [
     "examples/tenants",
 ];
 
-/// What is listed only by those who want it: a folder of resources, and a component upon it.
-const ON_DEMAND: [(&str, &str); 2] = [
-    ("kourier/name", "kourier/cert-manager"),
-    ("kourier/name", "kourier/tls-elsewhere"),
+/// What is listed only by those who want it: a folder of resources, and components upon it, of which the last one names it.
+const ON_DEMAND: [(&str, &[&str]); 4] = [
+    ("kourier/name", &["kourier/cert-manager"]),
+    ("kourier/name", &["kourier/tls-elsewhere"]),
+    ("knative/base", &["knative/admission"]),
+    (
+        "knative/base",
+        &["knative/admission", "knative/admission/cert-manager"],
+    ),
 ];
 
 /// Everything that can be built, by where it comes from.
@@ -39,10 +44,11 @@ pub(super) fn builds(cluster: &Cluster) -> Result<Vec<(String, Vec<Value>)>> {
     for folder in KUSTOMIZATIONS {
         builds.push((folder.to_owned(), render(cluster, folder)?));
     }
-    for (resource, component) in ON_DEMAND {
+    for (resource, components) in ON_DEMAND {
+        let objects = render_together(cluster, resource, components)?;
         builds.push((
-            component.to_owned(),
-            render_together(cluster, resource, component)?,
+            (*components.last().unwrap_or(&resource)).to_owned(),
+            objects,
         ));
     }
     Ok(builds)
@@ -58,11 +64,22 @@ pub(super) fn everything(cluster: &Cluster) -> Result<Vec<(String, Value)>> {
     Ok(objects.collect())
 }
 
-/// What a folder of one's own makes of a folder and a component of the repository.
+/// What a folder of one's own makes of a folder and components of the repository.
 pub(super) fn render_together(
     cluster: &Cluster,
     resource: &str,
-    component: &str,
+    components: &[&str],
+) -> Result<Vec<Value>> {
+    render_own(cluster, |at| {
+        let components: Vec<String> = components.iter().map(|component| at(component)).collect();
+        json!({"resources": [at(resource)], "components": components})
+    })
+}
+
+/// What a folder of one's own makes of a kustomization, which is told how the repository's folders are called there.
+pub(super) fn render_own(
+    cluster: &Cluster,
+    kustomization: impl FnOnce(&dyn Fn(&str) -> String) -> Value,
 ) -> Result<Vec<Value>> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().canonicalize()?;
@@ -75,8 +92,8 @@ pub(super) fn render_together(
             ours.display().to_string().trim_start_matches('/')
         )
     };
-    let kustomization = json!({"resources": [at(resource)], "components": [at(component)]});
-    fs::write(path.join("kustomization.yaml"), kustomization.to_string())?;
+    let kustomization = kustomization(&at).to_string();
+    fs::write(path.join("kustomization.yaml"), kustomization)?;
     render_folder(cluster, &path)
 }
 

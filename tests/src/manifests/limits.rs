@@ -85,17 +85,17 @@ fn check_limits(service: &Value) -> Result<()> {
 }
 
 /// The variable of the only container of a Service.
-fn variable<'a>(service: &'a Value, variable: &str) -> Result<&'a str> {
+pub(super) fn variable<'a>(service: &'a Value, variable: &str) -> Result<&'a str> {
     let env = &pod(service).context("a pod")?["containers"][0]["env"];
     named(env, variable)["value"]
         .as_str()
         .with_context(|| format!("{variable} is missing: {env:#}"))
 }
 
-fn seconds(service: &Value, name: &str) -> Result<u64> {
+pub(super) fn seconds(service: &Value, name: &str) -> Result<u64> {
     number(variable(service, name)?, "s")
 }
 
-fn number(text: &str, unit: &str) -> Result<u64> {
+pub(super) fn number(text: &str, unit: &str) -> Result<u64> {
     Ok(text.strip_suffix(unit).context("its unit")?.parse()?)
 }

@@ -27,7 +27,9 @@ pub(super) fn settings(objects: &[Value], container: &Value) -> Result<Vec<(Stri
 /// The pod that an object starts, if it starts one.
 pub(super) fn pod(object: &Value) -> Option<&Value> {
     let template = match object["kind"].as_str()? {
-        "Service" => &object["spec"]["template"],
+        // Kubernetes' own kind of that name starts nothing.
+        "Service" if object["apiVersion"] != "v1" => &object["spec"]["template"],
+        "Deployment" => &object["spec"]["template"],
         "CronJob" => &object["spec"]["jobTemplate"]["spec"]["template"],
         _ => return None,
     };

@@ -14,6 +14,9 @@ use crate::{
     support::objects::name,
 };
 
+/// Kinds that are in no namespace.
+const OF_THE_CLUSTER: [&str; 2] = ["CustomResourceDefinition", "ValidatingWebhookConfiguration"];
+
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case(
@@ -53,13 +56,19 @@ pub(super) fn cases() -> Vec<Case> {
                         "ServiceAccount" => ("api/v1", "serviceaccounts"),
                         "ConfigMap" => ("api/v1", "configmaps"),
                         "CronJob" => ("apis/batch/v1", "cronjobs"),
+                        "Deployment" => ("apis/apps/v1", "deployments"),
+                        "Service" if object["apiVersion"] == "v1" => ("api/v1", "services"),
                         "NetworkPolicy" => ("apis/networking.k8s.io/v1", "networkpolicies"),
                         "CustomResourceDefinition" => {
                             ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions")
                         }
+                        "ValidatingWebhookConfiguration" => (
+                            "apis/admissionregistration.k8s.io/v1",
+                            "validatingwebhookconfigurations",
+                        ),
                         _ => continue,
                     };
-                    let place = if object["kind"] == "CustomResourceDefinition" {
+                    let place = if OF_THE_CLUSTER.iter().any(|kind| object["kind"] == *kind) {
                         String::new()
                     } else {
                         object["metadata"]["namespace"] = namespace.clone().into();
