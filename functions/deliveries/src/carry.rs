@@ -10,13 +10,14 @@ use flows::tekton::{Metadata, Secret};
 use futures_util::future::join_all;
 use hooks::{
     Delivery, Outcome,
-    delivery::{RuleRecord, RunPayload},
+    delivery::{RuleRecord, RunPayload, StoredPayload},
     run::MANAGED_BY,
 };
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use store::{Class, Reference};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
@@ -265,21 +266,11 @@ impl Deliveries {
         let data = match (text, &stored.object, bytes) {
             (Some(text), _, _) => BTreeMap::from([entry(file, text.as_bytes())]),
             (None, Some(object), _) => {
-                let store = self.payloads.as_ref().ok_or_else(|| {
-                Came::waits("the payload lies in an object store, and none is configured here (HOOKRUN_PAYLOAD_STORE)")
-            })?;
-                let namespace = &delivery.metadata.namespace;
-                let signed = store
-                    .sign(namespace, object, &stored.digest, stored.size)
-                    .await;
-                let place = signed.map_err(|error| {
-                    Came::waits(format!("cannot sign the payload's URL: {error}"))
-                })?;
-                BTreeMap::from([
-                    entry("url", place.url.as_bytes()),
-                    entry("digest", place.digest.as_bytes()),
-                    entry("size", place.size.to_string().as_bytes()),
-                ])
+                let place = self.place(delivery, object).await?;
+                let entries = place.entries(file);
+                entries
+                    .map(|(name, text)| entry(name, text.as_bytes()))
+                    .into()
             }
             (None, None, Some(Ok(bytes))) => BTreeMap::from([entry(file, bytes)]),
             (None, None, Some(Err(error @ payload::Error::Lost(_)))) => {
@@ -289,6 +280,23 @@ impl Deliveries {
             (None, None, None) => return Err(Came::failed("the payload is nowhere")),
         };
         secret(delivery, rule, secret_name, data)
+    }
+
+    /// Where a run can fetch the payload from, from now on.
+    async fn place(&self, delivery: &Delivery, object: &str) -> Result<Reference, Came> {
+        let store = self.payloads.as_ref().ok_or_else(|| {
+            Came::waits(
+                "the payload lies in an object store, and none is configured here (HOOKRUN_PAYLOAD_STORE)",
+            )
+        })?;
+        let StoredPayload { digest, size, .. } = &delivery.record.payload;
+        let namespace = &delivery.metadata.namespace;
+        let signed = store.sign(namespace, object, digest, *size).await;
+        signed.map_err(|error| match error.class() {
+            // It does not come back by itself.
+            Class::NotFound => Came::failed(error.to_string()),
+            _ => Came::waits(format!("cannot sign the payload's URL: {error}")),
+        })
     }
 }
 

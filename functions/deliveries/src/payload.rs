@@ -121,7 +121,7 @@ pub async fn pack(store: Option<&PayloadStore>, parcel: Parcel<'_>) -> Result<Pa
     // What cannot be compressed becomes a little longer by it.
     let Some(compressed) = compressed.filter(|bytes| bytes.len() <= IN_CLUSTER) else {
         let store = store.ok_or(Error::TooLarge { size: bytes.len() })?;
-        store.put(namespace, delivery, bytes.clone()).await?;
+        store.keep(namespace, delivery, bytes.clone()).await?;
         stored.object = Some(delivery.to_owned());
         return Ok(Packed {
             stored,

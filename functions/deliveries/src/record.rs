@@ -134,10 +134,14 @@ fn told_of<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, Strin
     pairs.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// Bytes that a payload takes where it is kept, as far as the Delivery itself tells.
+/// Bytes that a payload takes in the cluster, as far as the Delivery itself tells; none where it lies in the payload store,
+/// which has a retention of its own.
 fn kept_bytes(payload: &StoredPayload) -> u64 {
-    let inline = payload.gzip.as_ref().map(|text| text.len() as u64);
-    inline.unwrap_or(payload.size)
+    match (&payload.gzip, &payload.object) {
+        (Some(text), _) => text.len() as u64,
+        (None, Some(_)) => 0,
+        (None, None) => payload.size,
+    }
 }
 
 /// What became of the event as a whole, from what became of its rules; `problem` is about all of them.
@@ -209,6 +213,21 @@ mod tests {
         let label = &delivery.metadata.labels[resource::OUTCOME];
         assert_eq!(label, outcome_text(delivery.record.outcome));
         delivery.record.outcome
+    }
+
+    #[test]
+    fn only_what_lies_in_the_cluster_counts_for_its_retention() {
+        let kept = |gzip: Option<&str>, object: Option<&str>| {
+            kept_bytes(&StoredPayload {
+                size: 3 << 20,
+                gzip: gzip.map(str::to_owned),
+                object: object.map(str::to_owned),
+                ..StoredPayload::default()
+            })
+        };
+        assert_eq!(kept(Some("eA=="), None), 4);
+        assert_eq!(kept(None, None), 3 << 20);
+        assert_eq!(kept(None, Some("shop-1")), 0);
     }
 
     #[test]
