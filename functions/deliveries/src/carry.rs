@@ -347,14 +347,18 @@ fn secret(
     let mut labels = BTreeMap::from([(MANAGED_BY.to_owned(), flows::label::HOOKRUN.to_owned())]);
     let run = rule.run.clone();
     labels.extend(run.map(|run| (flows::label::RUN.to_owned(), run)));
-    let labelled = rule.pipeline_run.as_ref();
-    let flow = labelled.and_then(|run| run["metadata"]["labels"][flows::label::FLOW].as_str());
-    labels.extend(flow.map(|flow| (flows::label::FLOW.to_owned(), flow.to_owned())));
+    let told = |part: &str, name: &str| {
+        let text = rule.pipeline_run.as_ref()?["metadata"][part][name].as_str()?;
+        Some((name.to_owned(), text.to_owned()))
+    };
+    labels.extend(told("labels", flows::label::FLOW));
     let metadata = Metadata {
         name: name.to_owned(),
         namespace,
         labels,
-        annotations: BTreeMap::new(),
+        annotations: told("annotations", flows::label::FLOW_NAME)
+            .into_iter()
+            .collect(),
         owner_references: Vec::new(),
     };
     Ok(Secret::new(metadata, data).sealed())

@@ -167,7 +167,7 @@ pub async fn keep(
         "metadata": {
             "name": name,
             "namespace": metadata.namespace,
-            "labels": {label::MANAGED_BY: label::HOOKRUN},
+            "labels": {label::MANAGED_BY: label::HOOKRUN, hooks::run::DELIVERY: metadata.name},
             "ownerReferences": [{
                 "apiVersion": hooks::API_VERSION, "kind": "Delivery", "name": metadata.name, "uid": metadata.uid,
                 "controller": true, "blockOwnerDeletion": false,

@@ -77,6 +77,17 @@ impl Objects {
         Ok(objects)
     }
 
+    /// All objects of a kind that a flow becomes: not the Secrets in which a Delivery keeps what came and was decided.
+    ///
+    /// # Errors
+    /// They cannot be listed.
+    pub async fn of_flows(&self, kind: &str) -> Result<Vec<Value>> {
+        match kind {
+            "Secret" => self.selected(kind, "!hookrun.dev/delivery").await,
+            _ => self.all(kind).await,
+        }
+    }
+
     /// The names of all objects of a kind.
     ///
     /// # Errors
@@ -212,7 +223,7 @@ impl Objects {
     pub async fn expect(&self, case: &str) -> Result<()> {
         let mut documents = Vec::new();
         for kind in KINDS {
-            for object in self.all(kind).await? {
+            for object in self.of_flows(kind).await? {
                 documents.push(serde_saphyr::to_string(&content(&object))?);
             }
         }
