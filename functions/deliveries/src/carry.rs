@@ -32,6 +32,9 @@ use crate::{
 /// How often the outcome is written when others write the Delivery at the same time.
 const TRIES: usize = 4;
 
+/// What is said behind the reason of what waits.
+pub(crate) const AGAIN: &str = "; it is tried again";
+
 /// What is read of an object that was written.
 #[derive(Deserialize)]
 pub struct Written {
@@ -69,7 +72,7 @@ impl Came {
         let came = match fault.kind {
             // Somebody or something has to change first, or just answer: the sweep tries again.
             Kind::Unavailable | Kind::Blocked | Kind::Forbidden | Kind::Unauthorized => {
-                Self::waits(format!("{fault}; it is tried again"))
+                Self::waits(format!("{fault}{AGAIN}"))
             }
             Kind::Refused | Kind::NotFound | Kind::Conflict | Kind::TooLarge => {
                 Self::failed(fault.to_string())
@@ -203,7 +206,7 @@ impl Deliveries {
             Ok(true) => None,
             Ok(false) => Some(Came::failed(rights::lacking(namespace, account))),
             Err(fault) => Some(Came::waits(format!(
-                "cannot ask whether runs may be started: {fault}; it is tried again"
+                "cannot ask whether runs may be started: {fault}{AGAIN}"
             ))),
         }
     }
@@ -392,7 +395,7 @@ async fn kept_copies(
 }
 
 /// Writes down what became of a Delivery, over the edition that was read; what is on record afterwards.
-async fn write_down(cluster: &Cluster, mut delivery: Delivery) -> Delivery {
+pub(crate) async fn write_down(cluster: &Cluster, mut delivery: Delivery) -> Delivery {
     for _ in 0..TRIES {
         let fault = match write_once(cluster, &mut delivery).await {
             Ok(()) => return delivery,
@@ -443,6 +446,7 @@ async fn write_once(cluster: &Cluster, delivery: &mut Delivery) -> Result<(), Fa
         "metadata": {
             "resourceVersion": metadata.resource_version,
             "labels": {resource::OUTCOME: record::outcome_text(record.outcome)},
+            "annotations": {resource::ATTEMPTS: record.attempts.to_string()},
         },
         "outcome": record::outcome_text(record.outcome),
         "reason": record.reason,

@@ -327,7 +327,6 @@ fn replacement(
     anew.metadata
         .resource_version
         .clone_from(&existing.metadata.resource_version);
-    anew.record.attempts = existing.record.attempts;
     anew.record.duplicates = existing.record.duplicates.saturating_add(1);
     record::conclude(&mut anew, *problem);
     if let Some(waits) = waits.filter(|_| anew.record.outcome == Outcome::Received) {

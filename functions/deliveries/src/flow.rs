@@ -23,7 +23,7 @@ use store::FlowStore;
 
 use crate::{
     Deliveries,
-    carry::is_unresolved,
+    carry::{AGAIN, is_unresolved},
     payload::{self, Kept},
     privileged::privileged_steps,
     record, resource,
@@ -31,9 +31,6 @@ use crate::{
 
 /// Longest reason of a flow that cannot be used, in bytes: a document may have many problems.
 const REASON_BYTES: usize = 2048;
-
-/// End of the reason of a rule that waits.
-const AGAIN: &str = "; it is tried again";
 
 /// What flows are looked up with, and how their runs are made.
 pub struct Flows {

@@ -49,6 +49,12 @@ pub const PAYLOAD_DIGEST: &str = "hookrun.dev/payload-digest";
 /// Annotation of a Delivery: when it came, as in its record.
 pub const RECEIVED_TIME: &str = "hookrun.dev/received-time";
 
+/// Annotation of a Delivery: how often it was tried to carry it out, as in its record; missing before the first time.
+pub const ATTEMPTS: &str = "hookrun.dev/attempts";
+
+/// Annotation of a Delivery: another one with the same payload, as in its record.
+pub const SAME_PAYLOAD_AS: &str = "hookrun.dev/same-payload-as";
+
 /// Annotation of a Delivery: the ServiceAccount as which its runs are started.
 pub const SERVICE_ACCOUNT: &str = "hookrun.dev/service-account";
 

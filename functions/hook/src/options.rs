@@ -69,7 +69,7 @@ pub struct Takeover {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Sweep of Deliveries")]
 pub struct SweepOptions {
-    /// Deliveries that one sweep finishes at most.
+    /// Deliveries that one sweep tries to finish at most, and how many it flags at most whose payload came before.
     #[arg(
         long,
         env = "HOOKRUN_SWEEP_FINISH",
@@ -86,6 +86,11 @@ pub struct SweepOptions {
         default_value_t = 5_000
     )]
     pub sweep_delete: usize,
+
+    /// Age at which a Delivery is given up that was tried five times or more and could not be started: its outcome
+    /// becomes `Failed`. Longer than HOOKRUN_HOOK_TAKEOVER.
+    #[arg(long, env = "HOOKRUN_SWEEP_GIVE_UP", value_name = "TIME", default_value = "24h", value_parser = duration)]
+    pub sweep_give_up: Duration,
 
     /// Time that one sweep of Deliveries takes at most; the next one goes on.
     #[arg(long, env = "HOOKRUN_SWEEP_TIME", value_name = "TIME", default_value = "50s", value_parser = duration)]
@@ -106,6 +111,33 @@ pub enum Error {
         /// What it must exceed.
         deadline: Duration,
     },
+    /// A Delivery would be given up before anybody takes it over.
+    #[error(
+        "HOOKRUN_SWEEP_GIVE_UP is {give_up:?}, but must be longer than HOOKRUN_HOOK_TAKEOVER, which is {takeover:?}: raise \
+         the first or lower the second"
+    )]
+    GiveUp {
+        /// What is configured.
+        give_up: Duration,
+        /// What it must exceed.
+        takeover: Duration,
+    },
+}
+
+impl SweepOptions {
+    /// Whether the options make sense with those of who takes over.
+    ///
+    /// # Errors
+    /// Names the variables to change.
+    pub fn check(&self, takeover: Takeover) -> Result<(), Error> {
+        if self.sweep_give_up > takeover.hook_takeover {
+            return Ok(());
+        }
+        Err(Error::GiveUp {
+            give_up: self.sweep_give_up,
+            takeover: takeover.hook_takeover,
+        })
+    }
 }
 
 impl Takeover {
@@ -142,5 +174,22 @@ mod tests {
         };
         assert!(takes(60) && takes(21));
         assert!(!takes(20));
+    }
+
+    #[test]
+    fn nothing_is_given_up_before_it_is_taken_over() {
+        let gives_up = |seconds| {
+            let options = SweepOptions {
+                sweep_finish: 1,
+                sweep_delete: 1,
+                sweep_give_up: Duration::from_secs(seconds),
+                sweep_time: Duration::from_secs(1),
+            };
+            let hook_takeover = Duration::from_secs(60);
+            options.check(Takeover { hook_takeover })
+        };
+        assert_eq!(gives_up(61), Ok(()));
+        let wrong = gives_up(60).unwrap_err().to_string();
+        assert!(wrong.contains("HOOKRUN_SWEEP_GIVE_UP"), "{wrong}");
     }
 }

@@ -1,46 +1,39 @@
 //! What is done from time to time: Deliveries that a crash or a quota left `Received` are finished, those past their
-//! retention deleted, and every Hook is looked at, so that its status says whether it is ready.
+//! retention deleted, those whose payload came before flagged, and every Hook is looked at, so that its status says
+//! whether it is ready.
 //!
 //! Bounded in number and time, and safe twice at once: whatever a sweep does, a redelivery may do at the same moment. It
 //! goes by the clock and by what is in the cluster, and keeps nothing from one time to the next.
 
+mod delete;
+mod finish;
+mod flag;
+mod hooks;
+
 use std::collections::BTreeMap;
 
+use ::hooks::{Outcome, hook::Retention, object::Metadata, run::HOOK};
 use cluster::{Cluster, Fault, Kind, Listing, Page, Resource};
 use deliveries::{
-    is_younger,
     record::outcome_text,
-    resource::{self, DELIVERIES, HOOKS, PIPELINES},
-    rights,
+    resource::{self, DELIVERIES},
 };
-use futures_util::future::join_all;
-use hooks::{Delivery, Hook, Kept, Outcome, hook::Retention, object::Metadata, run::HOOK};
 use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{
-    SweepOptions,
-    known::{Known, Place},
-    service::Service,
-    status,
-};
+use self::delete::Listed;
+use crate::{SweepOptions, service::Service};
 
 /// Deliveries on one page of a list that shows their metadata alone.
 const PAGE: usize = 500;
 
-/// Hooks on one page, which shows them whole.
-const HOOKS_PAGE: usize = 100;
-
-/// Hooks that are looked at by every sweep; of more, each in its minute of the hour.
-const ALWAYS: usize = 200;
+/// Deliveries that wait to be finished before their order does not matter any more: with fewer, the one that is due for
+/// the longest time is the first.
+const QUEUE: usize = 5_000;
 
 /// What is done at the same time.
 const AT_ONCE: usize = 8;
-
-/// Milliseconds of a minute.
-const MINUTE: i64 = 60_000;
 
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +44,8 @@ pub struct Swept {
     pub finished: usize,
     /// Deliveries deleted, by this sweep or by one at the same time.
     pub deleted: usize,
+    /// Deliveries flagged because their payload came before.
+    pub flagged: usize,
     /// Hooks looked at.
     pub hooks: usize,
     /// What could not be done, and why the last of it.
@@ -71,8 +66,12 @@ struct Sweep<'a> {
     options: &'a SweepOptions,
     now: Timestamp,
     deadline: Instant,
+    /// From when on nobody waits for the rest of a list before what it showed is finished.
+    hurry: Instant,
     /// What each Hook keeps, by namespace and name.
     retentions: BTreeMap<(String, String), Retention>,
+    /// Deliveries that were tried.
+    tried: usize,
     swept: Swept,
 }
 
@@ -88,7 +87,9 @@ impl Service {
             options,
             now,
             deadline: Instant::now() + options.sweep_time,
+            hurry: Instant::now() + options.sweep_time / 2,
             retentions: BTreeMap::new(),
+            tried: 0,
             swept: Swept {
                 complete: true,
                 ..Swept::default()
@@ -159,75 +160,10 @@ impl Sweep<'_> {
         self.deliveries(namespace).await
     }
 
-    /// Looks at all Hooks, page by page.
-    async fn hooks(&mut self, namespace: Option<&str>) -> Result<(), Fault> {
-        let mut from = String::new();
-        loop {
-            let listing = Listing {
-                namespace,
-                limit: HOOKS_PAGE,
-                from: &from,
-                ..Listing::default()
-            };
-            let Page { items, next } = self.page::<Value>(HOOKS, listing).await?;
-            for group in items.chunks(AT_ONCE) {
-                let always = self.swept.hooks < ALWAYS;
-                let looked = join_all(group.iter().map(|hook| self.hook(hook, always))).await;
-                for (result, object) in looked.into_iter().zip(group) {
-                    self.swept.hooks += 1;
-                    self.remember(object);
-                    if let Err(fault) = result {
-                        self.note(fault.to_string());
-                    }
-                }
-            }
-            match next {
-                Some(next) if self.goes_on() => from = next,
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    fn remember(&mut self, object: &Value) {
-        let retention = serde_json::from_value(object["spec"]["retention"].clone());
-        let text = |field: &str| {
-            object["metadata"][field]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let key = (text("namespace"), text("name"));
-        self.retentions.insert(key, retention.unwrap_or_default());
-    }
-
-    /// Brings the status of one Hook up to date, where it may be out of date.
-    async fn hook(&self, object: &Value, always: bool) -> Result<(), Fault> {
-        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-        let Ok(namespace) = text("namespace").parse() else {
-            return Ok(());
-        };
-        let place = Place {
-            namespace,
-            name: text("name").to_owned(),
-        };
-        if !always && !is_due(object, &place, self.now) {
-            return Ok(());
-        }
-        let cluster = self.cluster();
-        let known = Known::of(&cluster, &place, object.clone(), None).await?;
-        let around = around(&cluster, self.service, &place, &known.hook).await?;
-        let (status, news) = status::settled(&place, &known, Some(&around), self.now);
-        if news {
-            status::write(&cluster, &place, &json!({"status": status})).await?;
-        }
-        Ok(())
-    }
-
-    /// Finishes and deletes Deliveries, page by page. Lists are in the order of namespaces.
+    /// Lists the Deliveries, page by page, and does with them what is to be done. Lists are in the order of namespaces.
     async fn deliveries(&mut self, namespace: Option<&str>) -> Result<(), Fault> {
         let mut from = String::new();
-        let mut kept = BTreeMap::new();
-        let mut current = String::new();
+        let (mut current, mut listed, mut left) = (String::new(), BTreeMap::new(), Vec::new());
         loop {
             let listing = Listing {
                 namespace,
@@ -236,189 +172,53 @@ impl Sweep<'_> {
                 metadata_only: true,
                 ..Listing::default()
             };
-            let Page { items, next } = self.page::<Item>(DELIVERIES, listing).await?;
-            let mut left = Vec::new();
+            let page = self.page::<Item>(DELIVERIES, listing).await;
+            let Page { items, next } = match page {
+                Ok(page) => page,
+                Err(fault) => {
+                    self.finish(left).await;
+                    return Err(fault);
+                }
+            };
             for Item { metadata } in items {
                 self.swept.examined += 1;
                 if metadata.namespace != current {
-                    self.delete(&current, std::mem::take(&mut kept)).await;
+                    self.settle(&current, std::mem::take(&mut listed)).await;
                     current.clone_from(&metadata.namespace);
                 }
                 let outcome = outcome(&metadata);
-                let received = received(&metadata);
-                if outcome.is_none_or(|outcome| outcome == Outcome::Received)
-                    && (is_replay(&metadata)
-                        || !is_younger(received, self.now, self.service.deliveries.takeover))
-                {
-                    left.push(metadata.clone());
+                if outcome.is_none_or(|outcome| outcome == Outcome::Received) {
+                    left.extend(self.left(&metadata));
                 }
                 let hook = metadata.labels.get(HOOK).cloned().unwrap_or_default();
-                let entry: &mut Vec<(Kept, String)> = kept.entry(hook).or_default();
-                entry.push((as_kept(&metadata, outcome, received), metadata.uid));
+                let deliveries: &mut Vec<Listed> = listed.entry(hook).or_default();
+                deliveries.push(Listed::of(metadata, outcome));
             }
-            self.finish(left).await;
+            let goes_on = next.is_some() && self.goes_on();
+            if !goes_on || left.len() >= QUEUE || Instant::now() >= self.hurry {
+                self.finish(std::mem::take(&mut left)).await;
+            }
             match next {
-                Some(next) if self.goes_on() => from = next,
+                Some(next) if goes_on => from = next,
                 // A part of a Hook's Deliveries does not tell what exceeds its retention.
                 Some(_) => return Ok(()),
                 None => break,
             }
         }
-        self.delete(&current, kept).await;
+        self.settle(&current, listed).await;
         Ok(())
     }
 
-    /// Carries out what was left.
-    async fn finish(&mut self, left: Vec<Metadata>) {
-        for group in left.chunks(AT_ONCE) {
-            if self.swept.finished >= self.options.sweep_finish || !self.goes_on() {
-                self.swept.complete = false;
-                return;
-            }
-            let finished = join_all(group.iter().map(|metadata| self.finish_one(metadata))).await;
-            for result in finished {
-                match result {
-                    Ok(finished) => self.swept.finished += usize::from(finished),
-                    Err(why) => self.note(why),
-                }
+    /// What is done once all Deliveries of a namespace are known, by their Hooks.
+    async fn settle(&mut self, namespace: &str, listed: BTreeMap<String, Vec<Listed>>) {
+        for (hook, mut deliveries) in listed {
+            self.delete(namespace, &hook, &mut deliveries).await;
+            // What was posted for a flow is another event each time, also where it is the same.
+            if !hook.is_empty() {
+                self.flag(namespace, deliveries).await;
             }
         }
     }
-
-    /// Reads a Delivery again, and carries it out if it is still to be done.
-    async fn finish_one(
-        &self,
-        Metadata {
-            namespace, name, ..
-        }: &Metadata,
-    ) -> Result<bool, String> {
-        let cluster = self.cluster();
-        let found = cluster.find::<Delivery>(DELIVERIES, namespace, name).await;
-        let Some(delivery) = found.map_err(|fault| fault.to_string())? else {
-            return Ok(false);
-        };
-        let waits = delivery.record.outcome == Outcome::Received
-            && delivery.metadata.deletion_timestamp.is_none()
-            && (is_replay(&delivery.metadata)
-                || !self.service.deliveries.is_young(&delivery, self.now));
-        if !waits {
-            return Ok(false);
-        }
-        let carried = self.service.deliveries.carry_out(&cluster, delivery, None);
-        let delivery = carried.await.delivery;
-        let record = &delivery.record;
-        if record.outcome == Outcome::Received {
-            return Err(format!("Delivery {namespace}/{name}: {}", record.reason));
-        }
-        let outcome = outcome_text(record.outcome);
-        tracing::info!(
-            namespace,
-            delivery = name,
-            outcome,
-            "finished what was left"
-        );
-        Ok(true)
-    }
-
-    /// Deletes what exceeds the retention of each Hook of a namespace.
-    async fn delete(&mut self, namespace: &str, kept: BTreeMap<String, Vec<(Kept, String)>>) {
-        let now = self.now.as_millisecond();
-        for (hook, deliveries) in kept {
-            let (deliveries, uids): (Vec<_>, Vec<_>) = deliveries.into_iter().unzip();
-            let names = deliveries.iter().map(|kept| kept.name.clone());
-            let uids: BTreeMap<String, String> = names.zip(uids).collect();
-            let retention = self.retentions.get(&(namespace.to_owned(), hook));
-            // Those of a Hook that is gone stay as long as those of one that says nothing. Where there was no time to list all
-            // Hooks, there is none left for deletions either.
-            let retention = retention.cloned().unwrap_or_default();
-            let past = hooks::retain(deliveries, &retention, now);
-            for group in past.chunks(AT_ONCE) {
-                if self.swept.deleted >= self.options.sweep_delete || !self.goes_on() {
-                    self.swept.complete = false;
-                    return;
-                }
-                let cluster = self.cluster();
-                let removed = group.iter().map(|name| {
-                    let uid = uids.get(name).map_or("", String::as_str);
-                    cluster.remove(DELIVERIES, namespace, name, uid)
-                });
-                for result in join_all(removed).await {
-                    match result {
-                        Ok(_) => self.swept.deleted += 1,
-                        Err(fault) => self.note(fault.to_string()),
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Whether the status of a Hook may be out of date: it is about another edition, it says that something is wrong, or it is
-/// this Hook's minute of the hour.
-fn is_due(object: &Value, place: &Place, now: Timestamp) -> bool {
-    let status = &object["status"];
-    let conditions = status["conditions"].as_array();
-    let ready = conditions.is_some_and(|conditions| {
-        let mut conditions = conditions.iter();
-        conditions.any(|one| one["type"] == "Ready" && one["status"] == "True")
-    });
-    let minute = now.as_millisecond().div_euclid(MINUTE).rem_euclid(60);
-    let own: i64 = place.name.bytes().map(i64::from).sum::<i64>() % 60;
-    !ready || status["observedGeneration"] != object["metadata"]["generation"] || minute == own
-}
-
-/// What is wrong around a Hook: Pipelines that do not exist or do not take the payload, rights that are lacking.
-async fn around(
-    cluster: &Cluster,
-    service: &Service,
-    place: &Place,
-    hook: &Hook,
-) -> Result<Vec<String>, Fault> {
-    let namespace = place.namespace.as_str();
-    let mut wrong = Vec::new();
-    let account = &hook.spec.service_account_name;
-    if !hook.spec.rules.is_empty()
-        && !service
-            .deliveries
-            .rights
-            .may_start(cluster, namespace, account)
-            .await?
-    {
-        let lacking = rights::lacking(namespace, account);
-        wrong.push(format!("spec.serviceAccountName: {lacking}"));
-    }
-    for (at, rule) in hook.spec.rules.iter().enumerate() {
-        let Some(name) = rule.pipeline_ref.as_ref().map(|pipeline| &pipeline.name) else {
-            continue;
-        };
-        let pipeline: Option<Value> = cluster.find(PIPELINES, namespace, name).await?;
-        let Some(pipeline) = pipeline else {
-            wrong.push(format!(
-                "spec.rules[{at}].pipelineRef: there is no Pipeline {name:?} in namespace {namespace:?}; create it"
-            ));
-            continue;
-        };
-        let workspaces = pipeline["spec"]["workspaces"].as_array();
-        let declared = |workspace: &str| {
-            workspaces.is_some_and(|declared| declared.iter().any(|one| one["name"] == workspace))
-        };
-        if let Some(target) = rule
-            .payload
-            .as_ref()
-            .filter(|target| !declared(&target.workspace))
-        {
-            wrong.push(format!(
-                "spec.rules[{at}].payload.workspace: Pipeline {name:?} does not declare the workspace {:?}; declare it there",
-                target.workspace
-            ));
-        }
-    }
-    Ok(wrong)
-}
-
-/// Whether somebody asked for it beside the function, so that no request is at work on it.
-fn is_replay(metadata: &Metadata) -> bool {
-    metadata.annotations.contains_key(resource::REPLAY_OF)
 }
 
 fn outcome(metadata: &Metadata) -> Option<Outcome> {
@@ -431,23 +231,4 @@ fn outcome(metadata: &Metadata) -> Option<Outcome> {
     ]
     .into_iter()
     .find(|outcome| outcome_text(*outcome) == text)
-}
-
-/// When a Delivery came; where it does not say, when it was created.
-fn received(metadata: &Metadata) -> &str {
-    let told = metadata.annotations.get(resource::RECEIVED_TIME);
-    told.unwrap_or(&metadata.creation_timestamp)
-}
-
-fn as_kept(metadata: &Metadata, outcome: Option<Outcome>, received: &str) -> Kept {
-    let bytes = metadata.annotations.get(resource::PAYLOAD_BYTES);
-    let received = received.parse::<Timestamp>().map(Timestamp::as_millisecond);
-    Kept {
-        name: metadata.name.clone(),
-        received: received.unwrap_or_default(),
-        bytes: bytes
-            .and_then(|bytes| bytes.parse().ok())
-            .unwrap_or_default(),
-        outcome: outcome.unwrap_or(Outcome::Received),
-    }
 }

@@ -21,6 +21,7 @@ pub(crate) fn sweeping() -> SweepOptions {
     SweepOptions {
         sweep_finish: 500,
         sweep_delete: 5000,
+        sweep_give_up: Duration::from_secs(86_400),
         sweep_time: Duration::from_secs(50),
     }
 }

@@ -55,6 +55,8 @@ pub(crate) enum Fault {
     MuteFrom(usize),
     /// Nobody may do anything, whoever asks about whom.
     Denied,
+    /// No run may be created: the quota of the namespace is used up.
+    Full,
     /// The function has no rights in this namespace.
     Closed(&'static str),
 }
@@ -207,6 +209,17 @@ impl Settings {
     }
 }
 
+/// A refusal of the API server.
+fn forbidden(message: &str) -> http::Response<embedded::Body> {
+    let status = json!({
+        "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": message,
+    });
+    let body = http_body_util::Full::from(status.to_string()).boxed();
+    let mut answer = http::Response::new(body);
+    *answer.status_mut() = StatusCode::FORBIDDEN;
+    answer
+}
+
 /// A client whose requests are written down, and go wrong as told.
 fn client(api: Api, line: Arc<Line>) -> kube::Client {
     let service = tower::service_fn(move |request: Request<KubeBody>| {
@@ -222,11 +235,14 @@ fn client(api: Api, line: Arc<Line>) -> kube::Client {
                 Some(Fault::DeadFrom(first)) if number >= first => return cut(),
                 Some(Fault::Before(at)) if number == at => return cut(),
                 Some(Fault::Closed(name)) if told.contains(&format!("/namespaces/{name}/")) => {
-                    let status = json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": "forbidden"});
-                    let body = http_body_util::Full::from(status.to_string()).boxed();
-                    let mut answer = http::Response::new(body);
-                    *answer.status_mut() = StatusCode::FORBIDDEN;
-                    return Ok(answer);
+                    return Ok(forbidden("forbidden"));
+                }
+                Some(Fault::Full)
+                    if told.starts_with("POST") && told.ends_with("/pipelineruns") =>
+                {
+                    return Ok(forbidden(
+                        "exceeded quota: runs, used: count/pipelineruns.tekton.dev=0",
+                    ));
                 }
                 _ => {}
             }

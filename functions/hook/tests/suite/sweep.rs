@@ -1,5 +1,7 @@
 //! What the sweep finishes, deletes and tells.
 
+mod waiting;
+
 use std::time::Duration;
 
 use http::Method;

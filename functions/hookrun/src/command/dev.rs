@@ -128,6 +128,7 @@ fn hooks(
         metrics: Arc::clone(metrics),
         client,
     };
+    options.sweep.check(options.hooks.takeover)?;
     Ok(hook::service(&options.hooks, surroundings)?)
 }
 

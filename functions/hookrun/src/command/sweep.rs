@@ -102,6 +102,7 @@ async fn hooks(
         hook_body_bytes: 0,
         takeover: options.takeover,
     };
+    options.bounds.check(options.takeover)?;
     Ok(hook::service(&bounds, surroundings)?)
 }
 
@@ -114,8 +115,8 @@ impl Done {
             Some(Ok(swept)) => {
                 complete &= swept.complete;
                 lines.push(format!(
-                    "looked at {} deliveries and {} hooks, finished {} deliveries, deleted {}",
-                    swept.examined, swept.hooks, swept.finished, swept.deleted
+                    "looked at {} deliveries and {} hooks, finished {} deliveries, deleted {}, flagged {}",
+                    swept.examined, swept.hooks, swept.finished, swept.deleted, swept.flagged
                 ));
             }
             Some(Err(_)) => {}

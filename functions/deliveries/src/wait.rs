@@ -1,0 +1,167 @@
+//! How long a Delivery waits that could not be started: when it is tried again, and when it is given up.
+//!
+//! Both follow from when it came and how often it was tried, which its metadata tell, so that a list says which ones are
+//! due and nobody keeps anything. The longer it has waited, the rarer it is tried: a quota that is used up for good costs a
+//! few requests per hour and Delivery, and what came later is not kept from its turn.
+
+use std::time::Duration;
+
+use cluster::Cluster;
+use hooks::{Delivery, Outcome, object::Metadata};
+use jiff::Timestamp;
+
+use crate::{
+    Deliveries,
+    carry::{self, AGAIN},
+    record, resource,
+};
+
+/// Longest pause between two tries.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// Tries without which nothing is given up, however old it is: perhaps nobody was there to make them.
+pub const TRIES: u32 = 5;
+
+/// When a Delivery came; where it does not say, when it was created.
+pub fn received(metadata: &Metadata) -> &str {
+    let told = metadata.annotations.get(resource::RECEIVED_TIME);
+    told.unwrap_or(&metadata.creation_timestamp)
+}
+
+/// Whether somebody asked for it beside the function, so that no request is at work on it.
+pub fn is_replay(metadata: &Metadata) -> bool {
+    metadata.annotations.contains_key(resource::REPLAY_OF)
+}
+
+/// When a Delivery that is still `Received` is to be tried next, in milliseconds since 1970: at the age of `takeover`, at
+/// twice that age, at four times, and so on, with pauses of ten minutes at most. The try of the request that brought it
+/// does not count. A replay is due at once, and what is old enough to be given up at each sweep.
+pub fn due(metadata: &Metadata, takeover: Duration, give_up: Duration) -> i64 {
+    // What has no legal time counts as old.
+    let received = received(metadata).parse().map(Timestamp::as_millisecond);
+    let tries = metadata.annotations.get(resource::ATTEMPTS);
+    let tries = tries
+        .and_then(|tries| tries.parse().ok())
+        .unwrap_or_default();
+    let age = match is_replay(metadata) && tries == 0 {
+        true => Duration::ZERO,
+        false => next(tries, takeover).min(give_up.max(takeover)),
+    };
+    received
+        .unwrap_or_default()
+        .saturating_add(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The age at which something is tried next that was tried so often.
+fn next(tries: u32, takeover: Duration) -> Duration {
+    let mut age = takeover;
+    for left in (0..tries.saturating_sub(1)).rev() {
+        // Each pause is as long as all the time before it.
+        if age >= LONGEST {
+            return age.saturating_add(LONGEST.saturating_mul(left.saturating_add(1)));
+        }
+        age = age.saturating_mul(2);
+    }
+    age
+}
+
+impl Deliveries {
+    /// Gives a Delivery up that is as old as `age` and was tried often enough without being started: its outcome is
+    /// `Failed` from now on, and says why. Any other one stays as it is. What is given back is what is on record.
+    ///
+    /// Brought again by its sender, or replayed, it is evaluated again, as with any other that failed.
+    pub async fn give_up(
+        &self,
+        cluster: &Cluster,
+        mut delivery: Delivery,
+        age: Duration,
+        now: Timestamp,
+    ) -> Delivery {
+        let (record, received) = (&mut delivery.record, received(&delivery.metadata));
+        let is_due = record.outcome == Outcome::Received
+            && record.attempts >= TRIES
+            && !crate::is_younger(received, now, age);
+        if !is_due {
+            return delivery;
+        }
+        let (tries, mut given_up) = (record.attempts, false);
+        let waiting = record.rules.iter_mut();
+        for rule in waiting.filter(|rule| rule.outcome == Outcome::Received) {
+            let last = rule.reason.trim_end_matches(AGAIN);
+            rule.reason = format!(
+                "given up after {tries} tries since {received} (HOOKRUN_SWEEP_GIVE_UP); the last one: {last}"
+            );
+            rule.outcome = Outcome::Failed;
+            given_up = true;
+        }
+        // All runs may be started, and only that not be on record: the next sweep finds them.
+        if !given_up {
+            return delivery;
+        }
+        record::conclude(&mut delivery, None);
+        carry::write_down(cluster, delivery).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    /// The minute of its age at which a Delivery is tried next.
+    fn minute(tries: u32, more: &[(&str, &str)], give_up: Duration) -> i64 {
+        let own = [
+            (resource::RECEIVED_TIME, "1970-01-01T00:00:00Z".to_owned()),
+            (resource::ATTEMPTS, tries.to_string()),
+        ];
+        let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));
+        let annotations = own.into_iter().chain(more);
+        let metadata = Metadata {
+            annotations: annotations
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
+            ..Metadata::default()
+        };
+        due(&metadata, MINUTE, give_up) / 60_000
+    }
+
+    #[test]
+    fn the_pauses_grow_up_to_ten_minutes() {
+        let minutes: Vec<i64> = (0..9).map(|tries| minute(tries, &[], DAY)).collect();
+        assert_eq!(minutes, [1, 1, 2, 4, 8, 16, 26, 36, 46]);
+        assert_eq!(minute(u32::MAX, &[], DAY), 24 * 60);
+        // A day is some 150 tries.
+        assert!(
+            (140..160).contains(
+                &(0..)
+                    .find(|tries| minute(*tries, &[], DAY) == 1440)
+                    .unwrap()
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_old_enough_to_be_given_up_is_tried_until_it_is() {
+        assert_eq!(minute(7, &[], 10 * MINUTE), 10);
+    }
+
+    #[test]
+    fn a_replay_is_due_at_once_and_then_waits_like_any_other() {
+        let replay = [(resource::REPLAY_OF, "old")];
+        let minutes = [0, 1, 2, 3].map(|tries| minute(tries, &replay, DAY));
+        assert_eq!(minutes, [0, 1, 2, 4]);
+    }
+
+    #[test]
+    fn what_says_nothing_of_its_time_is_due() {
+        let metadata = Metadata {
+            annotations: BTreeMap::new(),
+            ..Metadata::default()
+        };
+        assert_eq!(due(&metadata, MINUTE, DAY), 60_000);
+    }
+}
