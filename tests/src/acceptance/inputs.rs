@@ -228,7 +228,7 @@ pub(super) fn cases() -> Vec<Case> {
                 let mut flow = scene.plain_flow("alone");
                 flow["input"] = json!({"secret": [{"name": "X", "value": "ex"}]});
                 let run = scene.post(&flow).await?.run()?.to_owned();
-                let secrets = scene.objects.all("Secret").await?;
+                let secrets = scene.objects.of_flows("Secret").await?;
                 ensure!(
                     secrets
                         .iter()
