@@ -1,13 +1,20 @@
 //! The examples of Hooks, `examples/hooks`: each passes its own cases, is admitted and ready on the real API server, and
 //! is told of where people look for it.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use control_plane::Cluster;
 use http::Request;
 use providers::{PROVIDERS, Provider};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::scene::{Scene, condition};
 use crate::{
@@ -24,6 +31,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases![
         examples_pass_their_own_cases_of_each_kind,
         examples_are_admitted_and_ready,
+        examples_start_the_runs_that_their_cases_tell_of,
         examples_give_pipelines_what_they_declare,
         examples_keep_parameters_out_of_scripts,
         examples_are_told_of_by_the_pages_of_their_providers,
@@ -60,6 +68,20 @@ fn example(provider: &Provider) -> Result<(Value, Vec<Value>)> {
     Ok((hook, pipelines))
 }
 
+/// The cases of an example, with their files.
+fn written(provider: &Provider) -> Result<Vec<(PathBuf, Value)>> {
+    let folder = folder(provider);
+    let mut cases = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        let is_yaml = path.extension().is_some_and(|end| end == "yaml");
+        if is_yaml && !path.ends_with("hook.yaml") {
+            cases.push((path.clone(), documents(path)?.remove(0)));
+        }
+    }
+    Ok(cases)
+}
+
 fn rules(hook: &Value) -> &[Value] {
     let rules = hook["spec"]["rules"].as_array();
     rules.map(Vec::as_slice).unwrap_or_default()
@@ -67,24 +89,11 @@ fn rules(hook: &Value) -> &[Value] {
 
 async fn examples_pass_their_own_cases_of_each_kind(_: Arc<Cluster>) -> Result<()> {
     for provider in shown() {
-        let folder = folder(provider);
-        let mut seen = BTreeSet::new();
-        let mut written = 0;
-        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-            let path = entry?.path();
-            let is_case =
-                path.extension().is_some_and(|end| end == "yaml") && !path.ends_with("hook.yaml");
-            if is_case {
-                let case = documents(path)?.remove(0);
-                seen.insert(
-                    case["expect"]["outcome"]
-                        .as_str()
-                        .unwrap_or_default()
-                        .to_owned(),
-                );
-                written += 1;
-            }
-        }
+        let cases = written(provider)?;
+        let seen: BTreeSet<&str> = cases
+            .iter()
+            .filter_map(|(_, case)| case["expect"]["outcome"].as_str())
+            .collect();
         let lacks: Vec<_> = OUTCOMES
             .iter()
             .filter(|kind| !seen.contains(**kind))
@@ -94,47 +103,48 @@ async fn examples_pass_their_own_cases_of_each_kind(_: Arc<Cluster>) -> Result<(
         command
             .env_clear()
             .args(["hooks", "test", "-o", "json"])
-            .arg(folder);
+            .arg(folder(provider));
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
         let text = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "{}: {output:?}", provider.name);
         let tested: Vec<Value> = serde_json::from_str(&text)?;
-        ensure!(tested.len() == written, "{}: {text}", provider.name);
+        ensure!(tested.len() == cases.len(), "{}: {text}", provider.name);
     }
     Ok(())
 }
 
+/// An example on the API server: its Hook, in a namespace of its own.
+async fn installed(cluster: &Arc<Cluster>, provider: &Provider) -> Result<(Scene, Value)> {
+    let (hook, pipelines) = example(provider)?;
+    let scene = Scene::new(cluster).await?;
+    for reference in hook["spec"]["verification"]["secretRefs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        let secret = reference["name"].as_str().context("a name")?;
+        scene.secret(secret, "only for this test").await?;
+    }
+    for object in pipelines.iter().chain([&hook]) {
+        let (group, plural) = match object["kind"].as_str() {
+            Some("Hook") => ("hookrun.dev/v1alpha1", "hooks"),
+            _ => ("tekton.dev/v1", "pipelines"),
+        };
+        let namespace = &scene.namespace;
+        // Strict: a misspelt field is an error.
+        let uri = format!("/apis/{group}/namespaces/{namespace}/{plural}?fieldValidation=Strict");
+        let request = Request::post(uri)
+            .header("content-type", "application/json")
+            .body(object.to_string().into_bytes())?;
+        let created = cluster.admin().request::<Value>(request).await;
+        created.with_context(|| format!("{}: {object:#}", provider.name))?;
+    }
+    Ok((scene, hook))
+}
+
 async fn examples_are_admitted_and_ready(cluster: Arc<Cluster>) -> Result<()> {
     for provider in shown() {
-        let (hook, pipelines) = example(provider)?;
-        let scene = Scene::new(&cluster).await?;
-        for reference in hook["spec"]["verification"]["secretRefs"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
-            let secret = reference["name"].as_str().context("a name")?;
-            scene.secret(secret, "only for this test").await?;
-        }
-        for object in pipelines.iter().chain([&hook]) {
-            let (group, plural) = match object["kind"].as_str() {
-                Some("Hook") => ("hookrun.dev/v1alpha1", "hooks"),
-                _ => ("tekton.dev/v1", "pipelines"),
-            };
-            let uri = format!(
-                "/apis/{group}/namespaces/{}/{plural}?fieldValidation=Strict",
-                scene.namespace
-            );
-            let request = Request::post(uri)
-                .header("content-type", "application/json")
-                .body(object.to_string().into_bytes())?;
-            let created = cluster.admin().request::<Value>(request).await;
-            created.with_context(|| format!("{}: {object:#}", provider.name))?;
-        }
-        for run in rules(&hook).iter().filter_map(written_out) {
-            let admitted = scene.objects.admit(&run).await;
-            admitted.with_context(|| format!("{}: {run:#}", provider.name))?;
-        }
+        let (scene, hook) = installed(&cluster, provider).await?;
         // The sweep is who looks at Pipelines and rights.
         scene.sweep(Duration::from_secs(30)).await?;
         let hook = scene.objects.get("Hook", name(&hook)).await?;
@@ -144,22 +154,79 @@ async fn examples_are_admitted_and_ready(cluster: Arc<Cluster>) -> Result<()> {
     Ok(())
 }
 
-/// The PipelineRun that stands in a rule, with some value for each of its parameters.
-fn written_out(rule: &Value) -> Option<Value> {
-    let mut run = rule.get("pipelineRun")?.clone();
-    let declared = run["spec"]["pipelineSpec"]["params"].clone();
-    let params = declared.as_array().into_iter().flatten().map(|param| {
-        let value = match param["type"].as_str() {
-            Some("array") => json!(["any"]),
-            _ => json!("any"),
-        };
-        json!({"name": param["name"], "value": value})
-    });
-    run["spec"]["params"] = params.collect();
-    run["apiVersion"] = "tekton.dev/v1".into();
-    run["kind"] = "PipelineRun".into();
-    run["metadata"]["name"] = "any".into();
-    Some(run)
+/// Sends the request of a case, signed, and gives the answer.
+async fn sent(scene: &Scene, hook: &str, url: &str, path: &Path, case: &Value) -> Result<Value> {
+    let request = &case["request"];
+    let body = match (&request["body"], request["bodyFile"].as_str()) {
+        (_, Some(file)) => fs::read(path.with_file_name(file))?,
+        (Value::String(text), None) => text.clone().into_bytes(),
+        (json, None) => json.to_string().into_bytes(),
+    };
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("body");
+    fs::write(&file, body)?;
+    let mut command = Command::new(executable());
+    let kubeconfig = scene.cluster.folder().join("admin.kubeconfig");
+    command
+        .env_clear()
+        .env("KUBECONFIG", kubeconfig)
+        .env("HOOKRUN_NAMESPACE", &scene.namespace)
+        .args(["hooks", "send", hook, "-o", "json", "--url", url, "--body"])
+        .arg(file);
+    for (name, value) in request["headers"].as_object().context("headers")? {
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        command.arg("--header").arg(format!("{name}: {value}"));
+    }
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    let answers: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    Ok(answers[0].clone())
+}
+
+async fn examples_start_the_runs_that_their_cases_tell_of(cluster: Arc<Cluster>) -> Result<()> {
+    for provider in shown() {
+        let (scene, hook) = installed(&cluster, provider).await?;
+        let function = scene.function().await?;
+        let (mut started, mut known) = (0, BTreeSet::new());
+        for (path, case) in written(provider)? {
+            let place = path.display().to_string();
+            let expected = &case["expect"];
+            if case["sign"] != true || expected["outcome"] == "Handshake" {
+                continue;
+            }
+            let answer = sent(&scene, name(&hook), &function.url(), &path, &case).await?;
+            ensure!(answer["status"] == 202, "{place}: {answer:#}");
+            // A CloudEvent is answered without a body; the record is the same for all.
+            let mut deliveries = scene.deliveries(name(&hook)).await?;
+            deliveries.retain(|delivery| known.insert(name(delivery).to_owned()));
+            ensure!(
+                deliveries.len() == 1 && deliveries[0]["outcome"] == expected["outcome"],
+                "{place}: {deliveries:#?}"
+            );
+            let runs = scene.runs(name(&hook)).await?;
+            let rules = expected["rules"].as_array().into_iter().flatten();
+            for rule in rules.filter(|rule| rule["outcome"] == "Created") {
+                started += 1;
+                let run = runs.iter().find(|run| gives(run, rule));
+                run.with_context(|| format!("{place}: no run of {rule:#} in {runs:#?}"))?;
+            }
+            ensure!(runs.len() == started, "{place}: {} runs", runs.len());
+        }
+        ensure!(started > 0, "{}: no run", provider.name);
+    }
+    Ok(())
+}
+
+/// Whether a run is of this rule, and has the parameters that are expected of it.
+fn gives(run: &Value, rule: &Value) -> bool {
+    let params = rule["params"].as_object();
+    run["metadata"]["annotations"]["hookrun.dev/rule"] == rule["name"]
+        && params
+            .into_iter()
+            .flatten()
+            .all(|(param, value)| named(&run["spec"]["params"], param)["value"] == *value)
 }
 
 /// What a rule starts: the spec of a Pipeline.
