@@ -1,8 +1,8 @@
 //! How long a Delivery waits that could not be started: when it is tried again, and when it is given up.
 //!
-//! Both follow from when it came and how often it was tried, which its metadata tell, so that a list says which ones are
-//! due and nobody keeps anything. The longer it has waited, the rarer it is tried: a quota that is used up for good costs a
-//! few requests per hour and Delivery, and what came later is not kept from its turn.
+//! Both follow from when it came and how often it was tried, which its metadata tell, so that a list says which ones
+//! are due and nobody keeps anything. The longer it has waited, the rarer it is tried: a quota that is used up for good
+//! costs a few requests per hour and Delivery, and what came later is not kept from its turn.
 
 use std::time::Duration;
 
@@ -33,9 +33,9 @@ pub fn is_replay(metadata: &Metadata) -> bool {
     metadata.annotations.contains_key(resource::REPLAY_OF)
 }
 
-/// When a Delivery that is still `Received` is to be tried next, in milliseconds since 1970: at the age of `takeover`, at
-/// twice that age, at four times, and so on, with pauses of ten minutes at most. The try of the request that brought it
-/// does not count. A replay is due at once, and what is old enough to be given up at each sweep.
+/// When a Delivery that is still `Received` is to be tried next, in milliseconds since 1970: at the age of `takeover`,
+/// at twice that age, at four times, and so on, with pauses of ten minutes at most. The try of the request that brought
+/// it does not count. A replay is due at once, and what is old enough to be given up at each sweep.
 pub fn due(metadata: &Metadata, takeover: Duration, give_up: Duration) -> i64 {
     // What has no legal time counts as old.
     let received = received(metadata).parse().map(Timestamp::as_millisecond);

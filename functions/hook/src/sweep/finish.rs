@@ -30,8 +30,8 @@ impl Sweep<'_> {
         wait::due(metadata, takeover, self.options.sweep_give_up)
     }
 
-    /// Carries out what was left, what is due for the longest time first: so what came first is started first, and nothing
-    /// that is tried in vain keeps others from their turn.
+    /// Carries out what was left, what is due for the longest time first: so what came first is started first, and
+    /// nothing that is tried in vain keeps others from their turn.
     pub(super) async fn finish(&mut self, mut left: Vec<Left>) {
         left.sort_unstable_by(|one, other| (one.due, &one.name).cmp(&(other.due, &other.name)));
         for group in left.chunks(AT_ONCE) {

@@ -1,8 +1,8 @@
-//! Flagging what brought the same payload as an earlier Delivery of the same Hook under another identity: a wish to run it
-//! again, or a forgery of one. It is shown, not suppressed.
+//! Flagging what brought the same payload as an earlier Delivery of the same Hook under another identity: a wish to run
+//! it again, or a forgery of one. It is shown, not suppressed.
 //!
-//! The process that takes an event flags what it remembers. This is what several processes, and restarts, cannot remember:
-//! the list of Deliveries tells it.
+//! The process that takes an event flags what it remembers. This is what several processes, and restarts, cannot
+//! remember: the list of Deliveries tells it.
 
 use std::collections::HashMap;
 
@@ -31,8 +31,8 @@ pub(super) fn digest(metadata: &Metadata) -> Option<u128> {
     u128::from_str_radix(digits, 16).ok()
 }
 
-/// Pairs of a Delivery that is to be flagged and the earliest one with the same payload. What has no outcome yet is left to
-/// who works on it, and flagged the next time.
+/// Pairs of a Delivery that is to be flagged and the earliest one with the same payload. What has no outcome yet is left
+/// to who works on it, and flagged the next time.
 fn repeated(mut deliveries: Vec<Listed>) -> Vec<(Listed, String)> {
     deliveries.sort_unstable_by(|one, other| {
         (one.kept.received, &one.kept.name).cmp(&(other.kept.received, &other.kept.name))

@@ -1,4 +1,4 @@
-//! What the sweep does with Deliveries that cannot be started, in which order, and what it notices about their payloads.
+//! What the sweep does with Deliveries that cannot be started, in which order, and what it notices about payloads.
 
 use std::time::Duration;
 
