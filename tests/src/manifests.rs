@@ -2,7 +2,7 @@
 
 mod accounts;
 mod admission;
-mod build;
+pub(crate) mod build;
 mod containers;
 mod limits;
 mod objects;

@@ -9,10 +9,12 @@ mod examples;
 mod hostile;
 mod isolation;
 mod kill;
+mod large;
 mod once;
 mod rights;
 mod rotation;
 mod scene;
+mod tasks;
 mod vectors;
 
 use crate::case::Case;
@@ -30,6 +32,8 @@ pub fn cases() -> Vec<Case> {
         rights::cases(),
         rotation::cases(),
         commands::cases(),
+        large::cases(),
+        tasks::cases(),
         examples::cases(),
         hostile::cases(),
         kill::cases(),

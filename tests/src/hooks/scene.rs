@@ -165,6 +165,11 @@ impl Scene {
 
     /// One sweep of this namespace; what it says, and an error where something could not be done.
     pub(super) async fn sweep(&self, takeover: Duration) -> Result<String> {
+        self.sweep_with(takeover, &[]).await
+    }
+
+    /// The same, with further variables.
+    async fn sweep_with(&self, takeover: Duration, more: &[(String, String)]) -> Result<String> {
         let kubeconfig = self
             .cluster
             .kubeconfig(self.cluster.url(), &self.sweeper.token)?;
@@ -182,7 +187,8 @@ impl Scene {
             .env(
                 "HOOKRUN_HOOK_TAKEOVER",
                 format!("{}ms", takeover.as_millis()),
-            );
+            )
+            .envs(more.iter().cloned());
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "{}: {text}", output.status);
@@ -191,10 +197,20 @@ impl Scene {
 
     /// Sweeps until no Delivery of a Hook is left `Received`; what one sweep cannot do, the next one does.
     pub(super) async fn finish(&self, hook: &str, takeover: Duration) -> Result<()> {
+        self.finish_with(hook, takeover, &[]).await
+    }
+
+    /// The same, by sweeps with further variables.
+    pub(super) async fn finish_with(
+        &self,
+        hook: &str,
+        takeover: Duration,
+        more: &[(String, String)],
+    ) -> Result<()> {
         let mut said = String::new();
         until("every Delivery has an outcome", SWEEPING, async || {
             said = self
-                .sweep(takeover)
+                .sweep_with(takeover, more)
                 .await
                 .unwrap_or_else(|error| error.to_string());
             let all = self.deliveries(hook).await?;

@@ -98,7 +98,7 @@ pub(super) fn render_own(
 }
 
 /// What `kubectl kustomize` makes of a folder of the repository.
-pub(super) fn render(cluster: &Cluster, folder: &str) -> Result<Vec<Value>> {
+pub(crate) fn render(cluster: &Cluster, folder: &str) -> Result<Vec<Value>> {
     render_folder(cluster, &repository().join(folder))
 }
 
@@ -117,7 +117,7 @@ pub(super) fn render_folder(cluster: &Cluster, folder: &Path) -> Result<Vec<Valu
     documents(&String::from_utf8(output.stdout)?)
 }
 
-pub(super) fn documents(yaml: &str) -> Result<Vec<Value>> {
+pub(crate) fn documents(yaml: &str) -> Result<Vec<Value>> {
     Ok(serde_saphyr::from_multiple(yaml)?)
 }
 

@@ -59,6 +59,7 @@ pub(super) fn cases() -> Vec<Case> {
                         "Deployment" => ("apis/apps/v1", "deployments"),
                         "Service" if object["apiVersion"] == "v1" => ("api/v1", "services"),
                         "NetworkPolicy" => ("apis/networking.k8s.io/v1", "networkpolicies"),
+                        "Task" => ("apis/tekton.dev/v1", "tasks"),
                         "CustomResourceDefinition" => {
                             ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions")
                         }
