@@ -13,6 +13,7 @@ use hooks::{
 use jiff::Timestamp;
 use providers::{Event, Facts};
 use serde_json::Value;
+use tokio::sync::SemaphorePermit;
 
 use crate::known::Known;
 
@@ -23,8 +24,8 @@ const HEADER_BYTES: usize = 1024;
 const QUERY_BYTES: usize = 2048;
 
 /// A verified event.
-#[derive(Clone, Debug)]
-pub(crate) struct Arrival {
+#[derive(Debug)]
+pub(crate) struct Arrival<'a> {
     /// The request that brought it, and no other.
     pub(crate) request: String,
     /// When it came.
@@ -41,8 +42,10 @@ pub(crate) struct Arrival {
     pub(crate) secret: Option<String>,
     /// As the sender says.
     pub(crate) content_type: String,
-    /// The payload, if it is JSON.
+    /// The payload, if it is JSON: many times its bytes, so it is dropped as soon as it is decided on.
     pub(crate) json: Option<Value>,
+    /// The share of the memory for such.
+    pub(crate) room: Option<SemaphorePermit<'a>>,
     /// The payload's bytes.
     pub(crate) bytes: Bytes,
     /// Why nothing can be made of the payload.
@@ -71,7 +74,7 @@ fn cut(text: &str, most: usize) -> String {
         .to_owned()
 }
 
-impl Arrival {
+impl Arrival<'_> {
     /// The parameters of the query by name; of one that comes twice, the last.
     pub(crate) fn parameters(&self) -> BTreeMap<String, String> {
         form_urlencoded::parse(self.query.as_bytes())

@@ -53,6 +53,9 @@ pub(crate) enum Error {
     /// There is no such Hook, or the sender has not proven itself.
     #[error("there is no such hook, or the proof of the request is missing or wrong")]
     Unknown,
+    /// The same, while it could not be found out whether there is such a Hook.
+    #[error("the event could not be stored now; send it again")]
+    Crowded,
     /// The body could not be read.
     #[error(transparent)]
     Rejected(#[from] Rejection),
@@ -95,6 +98,7 @@ impl Error {
                 Problem::new(ENCODED, error.to_string())
             }
             Self::Content(error) => Problem::new(PAYLOAD, error.to_string()),
+            Self::Crowded => later(RETRY_AFTER),
             Self::Share => Problem::new(SHARE, self.to_string()).retry_after(1),
             Self::NotStored(deliveries::Error::Busy | deliveries::Error::Taken(_)) => {
                 Problem::new(NOT_STORED, self.to_string()).retry_after(RETRY_AFTER)

@@ -44,7 +44,11 @@ impl Keys {
     }
 
     /// Whether a token is signed by its issuer, and says what it has to.
+    ///
+    /// A token that does not even claim to be the right one is refused before anybody asks for keys: that they cannot be
+    /// had would tell that there is such a Hook. Only whoever knows how it is configured may learn that.
     pub(crate) async fn check(&self, claim: &TokenClaim, now: Timestamp) -> Result<(), Distrust> {
+        claim.pretends(now.as_second()).map_err(Distrust::Refused)?;
         let google = claim.issuers.iter().any(|issuer| issuer == GOOGLE);
         let keys = if google { &self.google } else { &self.cluster };
         match keys.claims(&claim.token).await {

@@ -22,6 +22,7 @@ mod registry;
 mod replay;
 mod service;
 mod status;
+mod strangers;
 mod sweep;
 mod take;
 
@@ -32,6 +33,7 @@ use deliveries::{Deliveries, Flows, Rights};
 use jiff::Timestamp;
 use runtime::{Limits, auth::KeySource, metrics::Metrics};
 use store::{FlowStore, PayloadStore};
+use tokio::sync::Semaphore;
 
 pub use error::{ENCODED, KINDS, NOT_STORED, PAYLOAD, SHARE};
 pub use handler::router;
@@ -84,6 +86,7 @@ pub fn service(options: &HookOptions, surroundings: Surroundings) -> Result<Serv
     options.takeover.check(patience)?;
     Ok(Service {
         registry: registry::Registry::new(client.clone(), patience, limits.requests),
+        parsed: Semaphore::new(providers::content::MOST_MEMORY),
         deliveries: Deliveries {
             rights: Rights::default(),
             flows: flows

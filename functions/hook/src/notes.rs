@@ -24,6 +24,11 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
+    /// Whether a Delivery of this name was seen lately, so that there probably is one.
+    pub(crate) fn remembers(&self, delivery: &str) -> bool {
+        self.payloads.iter().any(|(_, known)| known == delivery)
+    }
+
     /// The other Delivery that brought the same bytes, if there was one lately; this one is remembered from now on.
     pub(crate) fn seen_before(&mut self, digest: &str, delivery: &str) -> Option<String> {
         let known = self.payloads.iter().find(|(known, _)| known == digest);
@@ -46,8 +51,10 @@ mod tests {
     #[test]
     fn the_same_bytes_under_another_name_are_noticed() {
         let mut notes = Notes::default();
+        assert!(!notes.remembers("one"));
         assert_eq!(notes.seen_before("d", "one"), None);
         assert_eq!(notes.seen_before("d", "one"), None);
+        assert!(notes.remembers("one"));
         assert_eq!(notes.seen_before("d", "two").as_deref(), Some("one"));
         for number in 0..PAYLOADS {
             notes.seen_before(&number.to_string(), "x");

@@ -1,4 +1,5 @@
-//! How many events of one Hook are started at once; what exceeds it is stored, and started by the sweep.
+//! How often something may happen: events of one Hook that are started at once (what exceeds it is stored, and started by
+//! the sweep), and reads for names that nobody has.
 
 use tokio::time::Instant;
 
@@ -21,6 +22,19 @@ impl Bucket {
         self.taken = Some((if allowed { taken + 1.0 } else { taken }, now));
         allowed
     }
+
+    /// Gives one token back that was taken for nothing.
+    pub(crate) fn give_back(&mut self) {
+        if let Some((taken, _)) = &mut self.taken {
+            *taken = (*taken - 1.0).max(0.0);
+        }
+    }
+
+    /// Whether the next token cannot be had now, right after one was taken or asked for.
+    pub(crate) fn is_empty(&self, per_minute: u32) -> bool {
+        let size = f64::from(per_minute);
+        self.taken.is_some_and(|(taken, _)| taken + 1.0 > size)
+    }
 }
 
 #[cfg(test)]
@@ -37,6 +51,15 @@ mod tests {
         let later = start + Duration::from_secs(10);
         let taken = (0..100).filter(|_| bucket.take(60, later)).count();
         assert_eq!(taken, 10);
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let (mut bucket, now) = (Bucket::default(), Instant::now());
+        assert!(!bucket.is_empty(1) && bucket.take(1, now));
+        assert!(bucket.is_empty(1) && !bucket.take(1, now));
+        bucket.give_back();
+        assert!(!bucket.is_empty(1) && bucket.take(1, now));
     }
 
     #[test]

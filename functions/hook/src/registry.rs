@@ -1,25 +1,30 @@
 //! Which Hooks there are: read by name when an event needs one, kept for a second.
 //!
 //! A flood of requests must not become a flood of reads: for one Hook one read is under way at a time and everybody
-//! waits for it, that there is no Hook of a name is kept as long as a Hook is, and names that nobody has heard of share
-//! a few lanes. What is kept is bounded. Nothing in here matters: an empty registry gives the same answers.
+//! waits for it, that there is no Hook of a name is kept as long as a Hook is, and names that nobody has heard of are read
+//! as far as [`Strangers`] lets them. What is kept is bounded, and made-up names go first. Nothing in here matters for
+//! long: an empty registry gives the same answers, and a quota that is whole.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use cluster::{Cluster, Fault, Patience};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout_at},
 };
 
 use crate::{
     known::{Known, Place},
     notes::Notes,
     quota::Bucket,
+    strangers::Strangers,
 };
 
 /// How long what was read counts.
@@ -27,6 +32,9 @@ const AGE: Duration = Duration::from_secs(1);
 
 /// Names that are remembered at most, whether there is a Hook or not.
 const NAMES: usize = 4096;
+
+/// After this time without a request nothing is lost when a Hook is forgotten: its quota is whole again.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// How long one read may take, repeats included: some senders wait for three seconds altogether.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,11 +46,18 @@ type Found = Result<Option<Arc<Known>>, Arc<Fault>>;
 pub(crate) struct Registry {
     client: kube::Client,
     patience: Patience,
-    slots: Mutex<HashMap<Place, Arc<Slot>>>,
-    /// For names that no Hook is known by.
-    strangers: Semaphore,
+    slots: Mutex<HashMap<Place, Entry>>,
+    strangers: Strangers,
     /// How many requests one Hook may have in flight.
     share: usize,
+    /// For requests beyond their Hook's share.
+    waiting: Semaphore,
+}
+
+/// A name, and when it was last asked for.
+struct Entry {
+    slot: Arc<Slot>,
+    used: Instant,
 }
 
 /// One name, and what this process remembers of it.
@@ -50,7 +65,9 @@ pub(crate) struct Slot {
     /// The name.
     pub(crate) place: Place,
     read: tokio::sync::Mutex<Option<(Instant, Found)>>,
-    in_flight: Arc<Semaphore>,
+    /// Whether there was such a Hook when it was read last.
+    is_hook: AtomicBool,
+    in_flight: Semaphore,
     /// What may still be started this minute.
     pub(crate) bucket: Mutex<Bucket>,
     /// What is to be told in the Hook's status, and when it last was.
@@ -68,8 +85,9 @@ impl Registry {
                 ..patience
             },
             slots: Mutex::default(),
-            strangers: Semaphore::new(share),
+            strangers: Strangers::new(requests),
             share,
+            waiting: Semaphore::new((requests / 2).max(1)),
         }
     }
 
@@ -77,52 +95,107 @@ impl Registry {
     pub(crate) fn slot(&self, place: Place) -> Arc<Slot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= NAMES && !slots.contains_key(&place) {
-            // Those in use are as few as requests in flight.
-            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+            make_room(&mut slots);
         }
-        let slot = slots.entry(place).or_insert_with_key(|place| {
-            Arc::new(Slot {
-                place: place.clone(),
-                read: tokio::sync::Mutex::default(),
-                in_flight: Arc::new(Semaphore::new(self.share)),
-                bucket: Mutex::default(),
-                notes: Mutex::default(),
-            })
+        let entry = slots.entry(place).or_insert_with_key(|place| Entry {
+            slot: Arc::new(Slot::new(place.clone(), self.share)),
+            used: Instant::now(),
         });
-        Arc::clone(slot)
+        entry.used = Instant::now();
+        Arc::clone(&entry.slot)
     }
 
-    /// The Hook of a name as it was at most a second ago, or that there is none.
+    /// A place among the requests of a Hook, as long as it is held; in the order of asking. `None` where none got free
+    /// until the deadline, or too many wait already: others need room, too.
+    pub(crate) async fn enter<'a>(
+        &self,
+        slot: &'a Slot,
+        deadline: Instant,
+    ) -> Option<SemaphorePermit<'a>> {
+        if let Ok(turn) = slot.in_flight.try_acquire() {
+            return Some(turn);
+        }
+        let _waiting = self.waiting.try_acquire().ok()?;
+        timeout_at(deadline, slot.in_flight.acquire())
+            .await
+            .ok()?
+            .ok()
+    }
+
+    /// Whether names that nobody has heard of are not all asked for at the moment.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.strangers.are_crowded()
+    }
+
+    /// The Hook of a name as it was at most a second ago, or that there is none; the latter also where a name that nobody has
+    /// heard of cannot be asked for now ([`Self::is_crowded`]).
     ///
     /// # Errors
     /// The API server could not be asked; for a second everybody gets the same answer.
     pub(crate) async fn find(&self, slot: &Slot) -> Found {
+        let known = slot.is_hook.load(Ordering::Relaxed);
+        let turn = match known {
+            true => None,
+            false => self.strangers.enter(),
+        };
+        if turn.is_none() && !known {
+            return Ok(None);
+        }
         let mut read = slot.read.lock().await;
         if let Some((at, found)) = read.as_ref()
             && at.elapsed() < AGE
         {
             return found.clone();
         }
+        if !known && !self.strangers.may_ask() {
+            return Ok(None);
+        }
+        let lane = match known {
+            true => None,
+            false => self.strangers.lane().await,
+        };
         let before = match read.as_ref() {
             Some((_, Ok(Some(known)))) => Some(Arc::clone(known)),
             _ => None,
-        };
-        let lane = match before {
-            Some(_) => None,
-            None => self.strangers.acquire().await.ok(),
         };
         let cluster = Cluster::new(self.client.clone(), self.patience);
         let found = Known::read(&cluster, &slot.place, before.as_deref()).await;
         drop(lane);
         let found = found.map(|known| known.map(Arc::new)).map_err(Arc::new);
+        if let Ok(found) = &found {
+            slot.is_hook.store(found.is_some(), Ordering::Relaxed);
+            if found.is_some() && !known {
+                self.strangers.found();
+            }
+        }
         *read = Some((Instant::now(), found.clone()));
         found
     }
 }
 
 impl Slot {
-    /// A place among the requests of this Hook, as long as it is held; `None` where it has its share already.
-    pub(crate) fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.in_flight).try_acquire_owned().ok()
+    fn new(place: Place, share: usize) -> Self {
+        Self {
+            place,
+            read: tokio::sync::Mutex::default(),
+            is_hook: AtomicBool::new(false),
+            in_flight: Semaphore::new(share),
+            bucket: Mutex::default(),
+            notes: Mutex::default(),
+        }
+    }
+}
+
+/// Forgets names that nobody has; where that is not enough, Hooks that were not asked for lately, and then all that are not
+/// in use, which are as few as requests in flight.
+fn make_room(slots: &mut HashMap<Place, Entry>) {
+    let in_use = |entry: &Entry| Arc::strong_count(&entry.slot) > 1;
+    let is_hook = |entry: &Entry| entry.slot.is_hook.load(Ordering::Relaxed);
+    slots.retain(|_, entry| in_use(entry) || is_hook(entry));
+    if slots.len() >= NAMES {
+        slots.retain(|_, entry| in_use(entry) || entry.used.elapsed() < MINUTE);
+    }
+    if slots.len() >= NAMES {
+        slots.retain(|_, entry| in_use(entry));
     }
 }

@@ -1,7 +1,8 @@
-//! What happens with one request, from top to bottom: find the Hook, read the body, prove the sender, store, start.
+//! What happens with one request, from top to bottom: find the Hook, read the body, prove the sender, wait for a place, store,
+//! start.
 //!
 //! Nothing is read, stored or started for a sender that has not proven itself, beyond the Hook and its Secrets, which are
-//! asked for at most once a second.
+//! asked for at most once a second. Such a sender holds no place of the Hook, and no memory where there is no Hook.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,9 +12,12 @@ use deliveries::{Deliveries, Stored};
 use flows::Label;
 use http::{HeaderMap, request::Parts};
 use jiff::Timestamp;
-use providers::{Content, ContentError, Proven, Reply, Request};
-use runtime::{Call, metrics::Metrics, telemetry};
-use tokio::time::Instant;
+use providers::{Content, ContentError, Proven, Provider, Reply, Request};
+use runtime::{Call, Rejection, Taken, metrics::Metrics, telemetry};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout_at},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -24,6 +28,9 @@ use crate::{
     registry::{Registry, Slot},
     status::{self, News},
 };
+
+/// How long a body may take. No provider's sender waits for an answer as long as that.
+const BODY: Duration = Duration::from_secs(20);
 
 /// How long a status may take that nobody waits for.
 const STATUS: Duration = Duration::from_secs(1);
@@ -40,6 +47,8 @@ pub struct Service {
     pub(crate) metrics: Arc<Metrics>,
     /// Most bytes of a body.
     pub(crate) body_bytes: usize,
+    /// Bytes of memory for all payloads that are parsed at the moment.
+    pub(crate) parsed: Semaphore,
 }
 
 /// What a request came to.
@@ -100,29 +109,42 @@ impl Service {
     ) -> Result<Outcome, Error> {
         let started = Instant::now();
         let slot = self.slot(address);
-        let _turn = match &slot {
-            Some(slot) => Some(slot.enter().ok_or(Error::Share)?),
-            None => None,
-        };
         let known = match &slot {
             Some(slot) => self.registry.find(slot).await.map_err(Error::Hook)?,
             None => None,
         };
-        let payload = call.read_up_to(self.body_bytes).await?;
         let verifier = known.as_deref().and_then(|known| known.verifier.as_ref());
+        // What the provider never sends is not kept, and nothing for a Hook that does not exist: only counted, since
+        // both cost a pass over as many bytes.
+        let most = verifier.map_or(0, |verifier| verifier.provider.body_bytes);
+        let taken = call.take(most, self.body_bytes, BODY).await?;
         let (Some(slot), Some(known), Some(verifier)) = (&slot, &known, verifier) else {
-            providers::pretend(&address.request(&call.parts, &payload));
+            providers::pretend(taken.len());
             self.metrics.refused("none", "unknown");
-            return Err(Error::Unknown);
+            return Err(self.unproven());
         };
         let found = Found {
             slot,
             known,
             verifier,
         };
+        let Taken::Kept(payload) = taken else {
+            providers::pretend(taken.len());
+            let reason = ContentError::TooLarge { limit: most };
+            self.refuse(&found, reason.kind(), &reason.to_string(), (self.clock)());
+            return Err(self.unproven());
+        };
         let request = address.request(&call.parts, &payload);
         self.verified(&request, payload.bytes(), &found, started)
             .await
+    }
+
+    /// What everybody is told who proves nothing.
+    fn unproven(&self) -> Error {
+        if self.registry.is_crowded() {
+            return Error::Crowded;
+        }
+        Error::Unknown
     }
 
     /// The answer to a CloudEvents `OPTIONS` request. A Hook that does not exist welcomes nobody.
@@ -165,6 +187,11 @@ impl Service {
         }
         let now = (self.clock)();
         let secret = self.prove(found, request, now).await?;
+        let clock = provider.answer_within.mul_f64(0.8).min(self.patience.event);
+        let deadline = started + clock;
+        let turn = self.registry.enter(found.slot, deadline).await;
+        let _turn = turn.ok_or(Error::Share)?;
+        let room = self.room(provider, request, deadline).await?;
         let (content, problem) = match providers::content(provider, request) {
             Ok(content) => (content, None),
             Err(error @ (ContentError::TooLarge { .. } | ContentError::Encoded(_))) => {
@@ -179,6 +206,7 @@ impl Service {
         let problem = not_ready(found.known).or(problem);
         let mut arrival = arrival(found, request, content, body, now);
         arrival.problem = problem;
+        arrival.room = Some(room);
         arrival.secret = secret.map(|at| {
             let reference = found.verifier.refs.get(at);
             reference.map_or_else(String::new, |secret| {
@@ -187,19 +215,34 @@ impl Service {
         });
         telemetry::record("event.id", &arrival.facts.key);
         telemetry::record("event.type", &arrival.facts.event_type);
-        let clock = provider.answer_within.mul_f64(0.8).min(self.patience.event);
-        let deadline = started + clock;
         let cluster = Cluster::until(self.client.clone(), self.patience.attempt, deadline);
         let used = secret.and_then(|at| found.verifier.refs.get(at));
         let news = News::Accepted(used);
         let stored = self
-            .take(&cluster, found.slot, found.known, &arrival)
+            .take(&cluster, found.slot, found.known, arrival)
             .await?;
         // Of the sender's time only what is left over, and little of that.
         let until = deadline.min(Instant::now() + STATUS);
         let rest = Cluster::until(self.client.clone(), self.patience.attempt, until);
         status::tell(&rest, found.slot, found.known, &news, now).await;
         Ok(Outcome::Stored(Box::new(stored)))
+    }
+
+    /// Room for the parsed payload, which takes many times its bytes; in the order of asking.
+    async fn room(
+        &self,
+        provider: &Provider,
+        request: &Request<'_>,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'_>, Error> {
+        let bytes = providers::content::memory(provider, request);
+        let room = self
+            .parsed
+            .acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX));
+        match timeout_at(deadline, room).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => Err(Rejection::NoMemory.into()),
+        }
     }
 
     fn shook(&self, provider: &'static str, reply: Reply) -> Outcome {
@@ -226,7 +269,11 @@ impl Service {
             Ok(Proven::Secret(at)) => return Ok(Some(at)),
             Ok(Proven::Token(claim)) => match self.keys.check(&claim, now).await {
                 Ok(()) => return Ok(None),
-                Err(Distrust::Refused(refusal)) => refusal,
+                Err(Distrust::Refused(refusal)) => {
+                    // A token is no pass over the body.
+                    providers::pretend(request.body.len());
+                    refusal
+                }
                 Err(Distrust::Keys {
                     reason,
                     retry_after,
@@ -240,7 +287,7 @@ impl Service {
             Err(refusal) => refusal,
         };
         self.refuse(found, refusal.kind(), &refusal.to_string(), now);
-        Err(Error::Unknown)
+        Err(self.unproven())
     }
 
     /// Counts a refusal, and tells of it in the Hook's status once in a while. The answer does not wait for that: it must
@@ -285,7 +332,7 @@ fn arrival(
     content: Content<'_>,
     body: &Bytes,
     now: Timestamp,
-) -> Arrival {
+) -> Arrival<'static> {
     let Verifier {
         provider, settings, ..
     } = found.verifier;
@@ -311,6 +358,7 @@ fn arrival(
             std::borrow::Cow::Owned(bytes) => bytes.into(),
         },
         json: content.json,
+        room: None,
         problem: None,
         traceparent: telemetry::current_traceparent(),
     }

@@ -44,7 +44,8 @@ pub(crate) enum News<'a> {
     Other,
 }
 
-/// Writes the status if it is due. Whatever goes wrong is no more than logged.
+/// Writes the status if it is due, and only over the edition that was read: another replica counts refusals, too. Whatever
+/// goes wrong is no more than logged, and what was not told is told the next time.
 pub(crate) async fn tell(
     cluster: &Cluster,
     slot: &Slot,
@@ -52,13 +53,18 @@ pub(crate) async fn tell(
     news: &News<'_>,
     now: Timestamp,
 ) {
-    let patch = {
+    let due = {
         let mut notes = slot.notes.lock().unwrap_or_else(PoisonError::into_inner);
         due(&mut notes, &slot.place, known, news, now)
     };
-    let Some(patch) = patch else { return };
+    let Some(Due { patch, refused }) = due else {
+        return;
+    };
     if let Err(fault) = write(cluster, &slot.place, &patch).await {
         tracing::debug!(hook = slot.place.name, error = %fault, "the status was not written");
+        let mut notes = slot.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.refused = notes.refused.saturating_add(refused.0);
+        notes.rejection = notes.rejection.take().or(refused.1);
     }
 }
 
@@ -82,13 +88,20 @@ pub(crate) fn note_refusal(slot: &Slot, reason: &str, now: Timestamp) {
     });
 }
 
+/// A status to be written.
+struct Due {
+    patch: Value,
+    /// How many refusals it tells of, and the last of them, where it tells of that.
+    refused: (u64, Option<Rejection>),
+}
+
 fn due(
     notes: &mut Notes,
     place: &Place,
     known: &Known,
     news: &News<'_>,
     now: Timestamp,
-) -> Option<Value> {
+) -> Option<Due> {
     let before = known.hook.status.clone().unwrap_or_default();
     let (mut status, news_of_hook) = settled(place, known, None, now);
     let (mut changed, mut urgent) = (false, news_of_hook);
@@ -114,13 +127,12 @@ fn due(
         return None;
     }
     notes.written = Some(Instant::now());
-    status.rejected = before
-        .rejected
-        .saturating_add(std::mem::take(&mut notes.refused));
-    if let Some(rejection) = notes.rejection.take() {
-        status.last_rejection = Some(rejection);
-    }
-    Some(json!({"status": status}))
+    let refused = (std::mem::take(&mut notes.refused), notes.rejection.take());
+    status.rejected = before.rejected.saturating_add(refused.0);
+    status.last_rejection = refused.1.clone().or(before.last_rejection);
+    let edition = &known.hook.metadata.resource_version;
+    let patch = json!({"metadata": {"resourceVersion": edition}, "status": status});
+    Some(Due { patch, refused })
 }
 
 /// The status as the Hook alone makes it, and whether that is news. `around` is what is wrong in the cluster around it,

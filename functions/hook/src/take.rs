@@ -1,4 +1,8 @@
-//! From a verified event to its Delivery: the payload gets a place, the rules decide, the quota says whether runs start now.
+//! From a verified event to its Delivery: the rules decide, the payload gets a place, the quota says whether runs start now.
+//!
+//! The first copy of an event is not asked whether it is one: that the Delivery exists is found out by creating it. Where
+//! asking costs less than what it saves it is asked first, with one read: for a name that was stored a moment ago, since who
+//! sends a copy often sends many, and for a payload that would go to the object store.
 
 use std::{sync::PoisonError, time::Duration};
 
@@ -6,8 +10,12 @@ use cluster::Cluster;
 use deliveries::{
     Fresh, Stored,
     payload::{self, Nature, Parcel},
+    resource,
 };
-use hooks::{Delivery, Ids, Outcome, Seen, delivery::RuleRecord};
+use hooks::{
+    Delivery, Ids, Outcome, Seen,
+    delivery::{RuleRecord, StoredPayload},
+};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -26,10 +34,17 @@ impl Service {
         cluster: &Cluster,
         slot: &Slot,
         known: &Known,
-        arrival: &Arrival,
+        mut arrival: Arrival<'_>,
     ) -> Result<Stored, Error> {
         let hook = &known.hook.metadata;
         let name = hooks::delivery_name(&hook.name, &hook.uid, &arrival.facts.key);
+        if let Some(stored) = self.stored(cluster, slot, known, &arrival, &name).await? {
+            self.count(cluster, slot, &stored.delivery).await;
+            return Ok(stored);
+        }
+        let rules = decided(known, &arrival, &name);
+        // The API server and the store are not waited for with it.
+        (arrival.json, arrival.room) = (None, None);
         let store = self.deliveries.payloads.as_deref();
         let bytes = &arrival.bytes;
         let parcel = Parcel {
@@ -40,7 +55,6 @@ impl Service {
             nature: Nature::Payload,
         };
         let packed = payload::pack(store, parcel).await?;
-        let rules = decided(known, arrival, &name);
         let mut delivery = arrival.delivery(&name, known, packed.stored, rules);
         let traceparent = arrival.traceparent.as_deref();
         let resolved = self
@@ -48,7 +62,8 @@ impl Service {
             .resolve(cluster, &mut delivery, Some(bytes), traceparent);
         let mut kept = resolved.await;
         kept.extend(packed.secret);
-        let waits = self.over_quota(slot, known, &delivery);
+        let starts = delivery.record.outcome == Outcome::Received;
+        let waits = starts.then(|| over_quota(slot, known)).flatten();
         if let Some(waits) = &waits {
             delivery.record.reason.clone_from(waits);
         }
@@ -61,24 +76,47 @@ impl Service {
             problem: arrival.problem.as_deref(),
             waits: waits.as_deref(),
         };
-        let stored = self.deliveries.store(cluster, fresh).await?;
+        let stored = self.deliveries.store(cluster, fresh).await;
+        let ours = stored.as_ref().is_ok_and(|stored| {
+            let annotations = &stored.delivery.metadata.annotations;
+            annotations.get(resource::REQUEST) == Some(&arrival.request)
+        });
+        if starts && waits.is_none() && !ours {
+            // The token was taken before the create, because the Delivery says what the quota did; a copy starts nothing.
+            let mut bucket = slot.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+            bucket.give_back();
+        }
+        let stored = stored?;
         if stored.duplicate && stored.delivery.record.outcome == Outcome::Created {
             self.count(cluster, slot, &stored.delivery).await;
         }
         Ok(stored)
     }
 
-    /// Why the runs of this event wait for the sweep, if they do.
-    fn over_quota(&self, slot: &Slot, known: &Known, delivery: &Delivery) -> Option<String> {
-        let starts = delivery.record.outcome == Outcome::Received;
-        let per_minute = known.hook.spec.quota.per_minute;
-        let mut bucket = slot.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        if !starts || bucket.take(per_minute, Instant::now()) {
-            return None;
+    /// The Delivery of an event that is done with, where it is worth to ask.
+    async fn stored(
+        &self,
+        cluster: &Cluster,
+        slot: &Slot,
+        known: &Known,
+        arrival: &Arrival<'_>,
+        name: &str,
+    ) -> Result<Option<Stored>, Error> {
+        let seen = || {
+            let notes = slot.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            notes.remembers(name)
+        };
+        if arrival.bytes.len() <= payload::IN_CLUSTER && !seen() {
+            return Ok(None);
         }
-        Some(format!(
-            "over the quota of {per_minute} events per minute (spec.quota.perMinute); the sweep starts it"
-        ))
+        let event = arrival.delivery(name, known, StoredPayload::default(), Vec::new());
+        let found = self.deliveries.find(cluster, &event).await?;
+        let done = found.filter(|found| found.record.outcome == Outcome::Created);
+        Ok(done.map(|delivery| Stored {
+            delivery,
+            duplicate: true,
+            fault: None,
+        }))
     }
 
     /// Counts a duplicate, at best effort.
@@ -97,8 +135,20 @@ impl Service {
     }
 }
 
+/// Why the runs of this event wait for the sweep, if they do.
+fn over_quota(slot: &Slot, known: &Known) -> Option<String> {
+    let per_minute = known.hook.spec.quota.per_minute;
+    let mut bucket = slot.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+    if bucket.take(per_minute, Instant::now()) {
+        return None;
+    }
+    Some(format!(
+        "over the quota of {per_minute} events per minute (spec.quota.perMinute); the sweep starts it"
+    ))
+}
+
 /// What each rule says to the event.
-fn decided(known: &Known, arrival: &Arrival, delivery: &str) -> Vec<RuleRecord> {
+fn decided(known: &Known, arrival: &Arrival<'_>, delivery: &str) -> Vec<RuleRecord> {
     let failed = |reason: &str| {
         let rules = known.hook.spec.rules.iter().map(|rule| RuleRecord {
             name: rule.name.clone(),

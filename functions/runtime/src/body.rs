@@ -183,6 +183,11 @@ impl Budget {
         self.total.saturating_sub(self.free.available_permits())
     }
 
+    /// Whether a payload of so many bytes could be had now.
+    pub(crate) fn has(&self, payload: usize) -> bool {
+        payload.saturating_mul(COPIES) <= self.free.available_permits()
+    }
+
     /// The share of `payload` more bytes, or nothing if they cannot be had now.
     pub(crate) fn take(&self, payload: usize) -> Option<Share> {
         let bytes = u32::try_from(payload.checked_mul(COPIES)?).ok()?;
@@ -240,6 +245,30 @@ impl std::ops::Deref for Payload {
 
     fn deref(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+/// What came of a body of which only so much was to be kept.
+#[derive(Debug)]
+pub enum Taken {
+    /// All of it.
+    Kept(Payload),
+    /// It was longer and is gone; how many bytes it had.
+    Dropped(usize),
+}
+
+impl Taken {
+    /// How many bytes arrived.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Kept(payload) => payload.len(),
+            Self::Dropped(bytes) => *bytes,
+        }
+    }
+
+    /// Whether nothing arrived.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

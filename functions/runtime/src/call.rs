@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use tokio::time::timeout;
 
-use crate::body::Share;
+use crate::body::{Share, Taken};
 use crate::metrics::Metrics;
 use crate::{Body, Budget, Limits, Payload, Rejection};
 
@@ -42,6 +42,75 @@ impl Reading {
             budget,
             metrics,
         }
+    }
+
+    /// Reads a body to its end. Its share of the budget grows with what really arrived: a length that is only announced
+    /// takes nothing from others.
+    async fn body(&self, body: &mut Body, keep: usize, cap: usize) -> Result<Taken, Rejection> {
+        let exact = body.size_hint().exact();
+        let exact = exact.and_then(|size| usize::try_from(size).ok());
+        let mut held = Held::default();
+        let mut seen = 0_usize;
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| Rejection::Incomplete)?.into_data() else {
+                continue;
+            };
+            seen = seen.saturating_add(data.len());
+            if seen > cap {
+                return Err(Rejection::TooLarge { limit: cap });
+            }
+            self.metrics.received(data.len());
+            if seen > keep {
+                held = Held::default();
+                if !self.budget.has(seen) {
+                    return Err(Rejection::NoMemory);
+                }
+                continue;
+            }
+            let share = self.budget.take(data.len());
+            held.push(data, share.ok_or(Rejection::NoMemory)?, exact);
+        }
+        self.metrics.body(seen, self.budget.used());
+        if seen > keep {
+            return Ok(Taken::Dropped(seen));
+        }
+        Ok(Taken::Kept(held.payload()))
+    }
+}
+
+/// What has arrived of a body, with its share of the budget.
+#[derive(Default)]
+struct Held {
+    share: Share,
+    first: Bytes,
+    bytes: BytesMut,
+}
+
+impl Held {
+    /// Most bodies are one frame, which needs no second buffer. The buffer of others has its final size at once, which
+    /// costs address space, not memory.
+    fn push(&mut self, data: Bytes, share: Share, exact: Option<usize>) {
+        self.share.join(share);
+        if self.first.is_empty() && self.bytes.is_empty() {
+            self.first = data;
+            return;
+        }
+        if self.bytes.is_empty() {
+            let first = std::mem::take(&mut self.first);
+            let size = exact.unwrap_or(0).max(first.len() + data.len());
+            self.bytes.reserve(size);
+            self.bytes.extend_from_slice(&first);
+        }
+        self.bytes.extend_from_slice(&data);
+    }
+
+    fn payload(self) -> Payload {
+        let bytes = if self.first.is_empty() {
+            self.bytes.freeze()
+        } else {
+            self.first
+        };
+        Payload::new(bytes, self.share)
     }
 }
 
@@ -93,6 +162,27 @@ impl Call {
     /// The body is encoded, too large (known from its announced length before a byte is read), too slow, broken,
     /// or cannot be had in memory now.
     pub async fn read_up_to(&mut self, cap: usize) -> Result<Payload, Rejection> {
+        match self.take(cap, cap, self.reading.time).await? {
+            Taken::Kept(payload) => Ok(payload),
+            // No body within the cap is dropped.
+            Taken::Dropped(_) => Err(Rejection::TooLarge { limit: cap }),
+        }
+    }
+
+    /// Reads the body and keeps it if it has at most `keep` bytes; a longer one is dropped as it comes. `time` is for a
+    /// route whose senders are faster than the process asks for.
+    ///
+    /// Whoever sends cannot tell which of both happened: what is dropped takes no part of the budget, but is refused where
+    /// there would be no room to keep it.
+    ///
+    /// # Errors
+    /// As [`Self::read_up_to`].
+    pub async fn take(
+        &mut self,
+        keep: usize,
+        cap: usize,
+        time: Duration,
+    ) -> Result<Taken, Rejection> {
         let headers = &self.parts.headers;
         if headers
             .get_all(header::CONTENT_ENCODING)
@@ -101,52 +191,14 @@ impl Call {
         {
             return Err(Rejection::Encoded);
         }
-        let announced = self.body.size_hint();
-        if announced.lower() > cap as u64 {
+        if self.body.size_hint().lower() > cap as u64 {
             return Err(Rejection::TooLarge { limit: cap });
         }
         let mut body = std::mem::take(&mut self.body);
-        let budget = self.reading.budget.clone();
-        // The share grows with what really arrived: a length that is only announced takes nothing from others.
-        // The buffer has its final size at once, which costs address space, not memory.
-        let exact = announced
-            .exact()
-            .and_then(|size| usize::try_from(size).ok());
-        let work = async {
-            let mut share = Share::default();
-            let mut bytes = BytesMut::new();
-            let mut first = Bytes::new();
-            while let Some(frame) = body.frame().await {
-                let Ok(data) = frame.map_err(|_| Rejection::Incomplete)?.into_data() else {
-                    continue;
-                };
-                if bytes.len() + first.len() + data.len() > cap {
-                    return Err(Rejection::TooLarge { limit: cap });
-                }
-                share.join(budget.take(data.len()).ok_or(Rejection::NoMemory)?);
-                self.reading.metrics.received(data.len());
-                if first.is_empty() && bytes.is_empty() {
-                    // Most bodies are one frame, which needs no second buffer.
-                    first = data;
-                    continue;
-                }
-                if bytes.is_empty() {
-                    bytes.reserve(exact.unwrap_or(0).max(first.len() + data.len()));
-                    bytes.extend_from_slice(&std::mem::take(&mut first));
-                }
-                bytes.extend_from_slice(&data);
-            }
-            let bytes = if first.is_empty() {
-                bytes.freeze()
-            } else {
-                first
-            };
-            self.reading.metrics.body(bytes.len(), budget.used());
-            Ok(Payload::new(bytes, share))
-        };
-        let result = timeout(self.reading.time, work).await;
+        let time = time.min(self.reading.time);
+        let result = timeout(time, self.reading.body(&mut body, keep, cap)).await;
         let result = result.unwrap_or(Err(Rejection::TooSlow {
-            seconds: self.reading.time.as_secs(),
+            seconds: time.as_secs(),
         }));
         if result.is_err() {
             // What is left of it is of no use; the connection is closed by whoever owns it.

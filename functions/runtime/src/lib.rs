@@ -54,7 +54,7 @@ pub struct Options {
     pub telemetry: telemetry::TelemetryOptions,
 }
 
-pub use body::{Body, Budget, Payload};
+pub use body::{Body, Budget, Payload, Taken};
 pub use call::Call;
 pub use limits::Limits;
 pub use problem::Problem;

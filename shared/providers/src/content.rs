@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::Request;
-use crate::header::{Seen, is_form, seen, text};
+use crate::header::{Seen, is_form, media_type, seen, text};
 use crate::provider::{Envelope, Form, Provider};
 
 /// The event that a body holds.
@@ -27,6 +27,9 @@ pub struct Content<'a> {
     /// `publishTime` and `subscription`.
     pub attributes: BTreeMap<String, String>,
 }
+
+/// Most bytes of memory that a body takes while it is parsed.
+pub const MOST_MEMORY: usize = bounds::MOST_MEMORY;
 
 /// Why a verified body is not an event. The sender may be told.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -71,6 +74,22 @@ impl ContentError {
             Self::Envelope(_) => "envelope",
         }
     }
+}
+
+/// Bytes of memory that a body takes at most while it is parsed, found out without parsing it: whoever reads many bodies
+/// at once bounds what they take together. [`content()`] refuses what takes more than [`MOST_MEMORY`], which is as much as
+/// this says.
+#[must_use]
+pub fn memory(provider: &Provider, request: &Request<'_>) -> usize {
+    let is_event = media_type(request.headers).starts_with("application/cloudevents");
+    // What lies in a form or in base64 is not seen before it is decoded, and counts as the worst that it can be.
+    let hidden = is_form(request.headers) || is_event || provider.envelope == Envelope::PubSub;
+    let bytes = if hidden {
+        request.body.len().saturating_mul(bounds::WORST)
+    } else {
+        bounds::memory(request.body)
+    };
+    bytes.min(MOST_MEMORY)
 }
 
 /// Takes the event out of a verified body.

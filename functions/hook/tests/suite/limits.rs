@@ -1,15 +1,15 @@
 //! Quotas, shares and sizes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use runtime::Limits;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     faults::sweeping,
-    support::{Fault, SECRET, Settings, build, headers},
+    support::{Fault, SECRET, Settings, World, build, headers},
 };
 
 #[tokio::test]
@@ -33,30 +33,113 @@ async fn what_exceeds_the_quota_is_stored_and_started_by_the_sweep() {
     assert_eq!(world.runs().await.len(), 3);
 }
 
-#[tokio::test]
-async fn one_hook_has_a_quarter_of_the_requests() {
+/// Room for eight requests, two of them of one Hook.
+fn eight() -> Settings {
     let limits = Limits {
         requests: 8,
         ..Limits::default()
     };
-    let world = Settings {
+    Settings {
         limits,
-        deadline: Duration::from_millis(300),
         ..Settings::default()
+    }
+}
+
+async fn burst(world: &World, count: usize) -> Vec<(StatusCode, Value)> {
+    let ids: Vec<_> = (0..count).map(|id| id.to_string()).collect();
+    let sent = ids.iter().map(|id| world.push("shop", id));
+    futures_util::future::join_all(sent).await
+}
+
+#[tokio::test]
+async fn a_burst_waits_for_its_turn_and_none_of_it_is_lost() {
+    let world = eight().start();
+    world.hook("shop", json!([build()])).await;
+    for (status, told) in burst(&world, 6).await {
+        assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    }
+    assert_eq!(world.runs().await.len(), 6);
+}
+
+#[tokio::test]
+async fn who_waits_in_vain_is_told_to_come_again_within_its_time() {
+    let deadline = Duration::from_millis(300);
+    let world = Settings {
+        deadline,
+        ..eight()
     }
     .start();
     world.hook("shop", json!([build()])).await;
+    let (status, told) = world.push("shop", "first").await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
     world.fail(Some(Fault::MuteFrom(0)));
-    let answers = (0..6).map(|id| async move { id.to_string() });
-    let ids = futures_util::future::join_all(answers).await;
-    let sent = ids.iter().map(|id| world.push("shop", id));
-    let answers = futures_util::future::join_all(sent).await;
-    let busy = answers.iter().filter(|(_, told)| {
-        told["type"]
-            .as_str()
-            .is_some_and(|kind| kind.ends_with("hook-busy"))
+    let began = Instant::now();
+    let answers = burst(&world, 8).await;
+    assert!(began.elapsed() < 4 * deadline, "{:?}", began.elapsed());
+    let busy = answers.iter().filter(|(status, told)| {
+        assert_eq!(*status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
+        told["type"].as_str().unwrap().ends_with("hook-busy")
     });
-    assert_eq!(busy.count(), 4, "{answers:?}");
+    // Two have the places of the Hook, and four may wait for them.
+    assert!(busy.count() >= 2, "{answers:?}");
+}
+
+#[tokio::test]
+async fn copies_use_up_no_quota() {
+    let world = Settings::default().start();
+    world.hook("shop", json!([build()])).await;
+    world.edit("shop", json!({"quota": {"perMinute": 2}})).await;
+    let (_, told) = world.push("shop", "1").await;
+    assert_eq!(told["outcome"], "Created", "{told}");
+    // Another process, which learns from the API server that these are copies.
+    let other = world.again(Settings::default());
+    for _ in 0..5 {
+        let (_, told) = other.push("shop", "1").await;
+        assert_eq!(
+            (&told["outcome"], &told["duplicate"]),
+            (&json!("Created"), &json!(true))
+        );
+    }
+    for id in ["2", "3"] {
+        let (_, told) = other.push("shop", id).await;
+        assert_eq!(told["outcome"], "Created", "{told}");
+    }
+    let (_, told) = other.push("shop", "4").await;
+    assert_eq!(told["outcome"], "Received", "{told}");
+}
+
+#[tokio::test]
+async fn a_copy_is_one_read() {
+    let world = Settings::default().start();
+    world.hook("shop", json!([build()])).await;
+    world.push("shop", "1").await;
+    world.push("shop", "1").await;
+    world.fail(None);
+    let (status, told) = world.push("shop", "1").await;
+    assert_eq!(
+        (status, &told["duplicate"]),
+        (StatusCode::ACCEPTED, &json!(true))
+    );
+    let mut seen = world.seen();
+    // Hook and Secret, if the second is over; duplicates are counted once a second.
+    seen.retain(|one| one.contains("/deliveries") && !one.starts_with("PATCH"));
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert!(seen[0].starts_with("GET "), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_large_copy_of_what_is_done_needs_no_store() {
+    let world = Settings::default().start();
+    world.hook("shop", json!([build()])).await;
+    let (_, first) = world.push("shop", "1").await;
+    let other = world.again(Settings::default());
+    let body = noise(1 << 20);
+    let (status, told) = other
+        .send("shop", &headers("1", &body, SECRET), &body)
+        .await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    assert_eq!(told["delivery"], first["delivery"]);
+    assert_eq!(told["duplicate"], true);
 }
 
 #[tokio::test]

@@ -90,8 +90,8 @@ async fn a_flood_of_forgeries_is_few_reads_and_at_most_one_write() {
     let seen = world.seen();
     let writes = seen.iter().filter(|one| !one.starts_with("GET ")).count();
     assert_eq!(writes, 1, "{seen:?}");
-    // Hook and Secret, and the name that nobody has: once for each second that this took.
-    assert!(seen.len() <= 1 + 3 * 5, "{seen:?}");
+    // Hook and Secret, also of the name that nobody has: once for each second that this took.
+    assert!(seen.len() <= 1 + 4 * 5, "{seen:?}");
     let status = &world.read_hook("shop").await["status"];
     assert_eq!(status["lastRejection"]["reason"], "mismatch");
     assert!(status["rejected"].as_u64().unwrap() >= 1);
@@ -288,4 +288,7 @@ async fn a_token_waits_for_keys_that_cannot_be_had() {
         pub_sub(&world, &good).await,
         StatusCode::SERVICE_UNAVAILABLE
     );
+    // That keys are missing learns nobody who does not know what the Hook asks for.
+    let other = vector("gar-pubsub-other-account");
+    assert_eq!(pub_sub(&world, &other).await, StatusCode::UNAUTHORIZED);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use http::HeaderName;
 use providers::provider::{Field, Proof, Time};
-use providers::{PROVIDERS, Refusal, Request, page, pretend, provider};
+use providers::{PROVIDERS, page, provider};
 
 #[test]
 fn names_are_unique_and_can_be_file_names() {
@@ -159,18 +159,6 @@ fn answers_are_given_in_the_clock_of_the_sender() {
             provider.name
         );
     }
-}
-
-#[test]
-fn a_hook_that_does_not_exist_is_refused_like_a_wrong_signature() {
-    let headers = http::HeaderMap::new();
-    let request = Request {
-        headers: &headers,
-        query: "",
-        token: None,
-        body: b"{}",
-    };
-    assert_eq!(pretend(&request), Refusal::Mismatch);
 }
 
 #[test]
