@@ -29,6 +29,14 @@ pub fn runs(cluster: &Cluster, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(cluster.admin(), namespace, &ApiResource::from_gvk(&kind))
 }
 
+/// Deliveries of a namespace.
+#[must_use]
+pub fn deliveries(cluster: &Cluster, namespace: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("hookrun.dev", "v1alpha1", "Delivery");
+    let kind = ApiResource::from_gvk_with_plural(&kind, "deliveries");
+    Api::namespaced_with(cluster.admin(), namespace, &kind)
+}
+
 /// Secrets of a namespace.
 #[must_use]
 pub fn secrets(cluster: &Cluster, namespace: &str) -> Api<Secret> {
@@ -66,8 +74,9 @@ pub async fn runs_by_event(
     Ok(found)
 }
 
-/// Checks that exactly these events have a run each; that no run waits; that whatever a run refers to exists and is the run's
-/// own; and that in the end no Secret of ours stays that is neither owned by a living run nor a flow's latest.
+/// Checks that exactly these events have a run each, and a Delivery of its name; that no run waits; that whatever a run refers
+/// to exists and is the run's own; and that in the end no Secret of ours stays that is neither owned by a living run or
+/// Delivery nor a flow's latest.
 ///
 /// # Errors
 /// Which of it does not hold.
@@ -84,6 +93,7 @@ pub async fn holds(cluster: &Cluster, namespace: &str, events: &[String]) -> Res
     for run in found.values() {
         complete(cluster, namespace, run).await?;
     }
+    recorded(cluster, namespace, &found).await?;
     until("no Secret belongs to nobody", COLLECTION, async || {
         Ok(orphans(cluster, namespace).await?.is_empty())
     })
@@ -92,6 +102,33 @@ pub async fn holds(cluster: &Cluster, namespace: &str, events: &[String]) -> Res
         "left over: {:?}",
         orphans(cluster, namespace).await?
     ))
+}
+
+/// Checks that every run has a Delivery that says so, and that there are no others. That the run was started may be written
+/// down by the next one who looks.
+async fn recorded(
+    cluster: &Cluster,
+    namespace: &str,
+    runs: &BTreeMap<String, DynamicObject>,
+) -> Result<()> {
+    let mut events = BTreeMap::new();
+    for delivery in deliveries(cluster, namespace).list(&ours()).await? {
+        let record = &delivery.data;
+        let outcome = record["outcome"].as_str().unwrap_or_default();
+        ensure!(
+            ["Created", "Received"].contains(&outcome)
+                && record["rules"][0]["run"] == delivery.name_any().as_str(),
+            "{record:#}"
+        );
+        let event = record["key"].as_str().unwrap_or_default().to_owned();
+        events.insert(event, delivery.name_any());
+    }
+    let runs: BTreeMap<_, _> = runs
+        .iter()
+        .map(|(event, run)| (event.clone(), run.name_any()))
+        .collect();
+    ensure!(events == runs, "on record: {events:#?}; runs: {runs:#?}");
+    Ok(())
 }
 
 /// The text under which an `Idempotency-Key` stands in a run's annotation.
@@ -155,16 +192,15 @@ fn collect(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Secrets of ours that are neither owned by a living run nor a flow's latest.
+/// Secrets of ours that are neither owned by a living run or Delivery nor a flow's latest.
 async fn orphans(cluster: &Cluster, namespace: &str) -> Result<Vec<String>> {
     // In this order: whoever owns a Secret of this list was there before it.
     let secrets = secrets(cluster, namespace).list(&ours()).await?;
-    let living: BTreeSet<String> = runs(cluster, namespace)
-        .list(&ours())
-        .await?
-        .iter()
-        .filter_map(ResourceExt::uid)
-        .collect();
+    let mut living = BTreeSet::new();
+    for owners in [runs(cluster, namespace), deliveries(cluster, namespace)] {
+        let owners = owners.list(&ours()).await?;
+        living.extend(owners.iter().filter_map(ResourceExt::uid));
+    }
     Ok(secrets
         .iter()
         .filter(|secret| {
@@ -228,9 +264,11 @@ pub async fn vanishes_with_its_runs(cluster: &Cluster, namespace: &str) -> Resul
     .await?;
     until("what they owned is gone", COLLECTION, async || {
         let secrets = secrets(cluster, namespace).list(&ours()).await?;
-        Ok(secrets
-            .iter()
-            .all(|secret| secret.owner_references().is_empty()))
+        let of_run = |secret: &Secret| {
+            let mut owners = secret.owner_references().iter();
+            owners.any(|owner| owner.kind == "PipelineRun")
+        };
+        Ok(!secrets.iter().any(of_run))
     })
     .await
 }

@@ -171,6 +171,8 @@ async fn prepare() -> Result<Cluster> {
     let programs = Programs::for_tier(Tier::ControlPlane)?;
     let build = tokio::task::spawn_blocking(function::build);
     let cluster = Cluster::start(&programs, Options::Whole).await?;
+    // Every function stores its events as Deliveries.
+    crate::hooks::install(&cluster).await?;
     build.await??;
     eprintln!(
         "control plane: ready after {:.1} s",

@@ -13,10 +13,7 @@ use control_plane::{Account, Cluster, Killer, Process, eventually};
 use http::Method;
 use serde_json::Value;
 
-use crate::{
-    faults::Faults,
-    onix::{self, Onix},
-};
+use crate::{faults::Faults, onix::Onix};
 
 /// The user that functions of tests know.
 pub const USER: &str = "tester";
@@ -140,9 +137,9 @@ impl Setup<'_> {
     /// Looks flows up in this Onix.
     #[must_use]
     pub fn onix(self, onix: &Onix) -> Self {
-        self.env("OX_WAPI_URI", &onix.url())
-            .env("OX_WAPI_UNAME", onix::USER)
-            .env("OX_WAPI_PWD", onix::PASSWORD)
+        onix.variables()
+            .into_iter()
+            .fold(self, |setup, (name, value)| setup.env(name, &value))
     }
 
     /// Uses an account that has its rights already, instead of one of its own: for several processes of one function.

@@ -45,6 +45,7 @@ pub mod kubernetes_api;
 
 pub mod api_faults;
 pub mod concurrency;
+pub mod deliveries;
 pub mod hooks;
 pub mod hooks_cli;
 pub mod hostile;
@@ -68,6 +69,7 @@ pub fn all() -> Vec<case::Case> {
         runs::cases(),
         api_faults::cases(),
         concurrency::cases(),
+        deliveries::cases(),
         hostile::cases(),
         kill::cases(),
         store_kubernetes::cases(),

@@ -93,6 +93,16 @@ impl Onix {
         self.server.url()
     }
 
+    /// What a process needs to look flows up here.
+    #[must_use]
+    pub fn variables(&self) -> [(&'static str, String); 3] {
+        [
+            ("OX_WAPI_URI", self.url()),
+            ("OX_WAPI_UNAME", USER.to_owned()),
+            ("OX_WAPI_PWD", PASSWORD.to_owned()),
+        ]
+    }
+
     /// Stores a flow under a key.
     pub fn put(&self, key: &str, flow: Value) {
         self.state

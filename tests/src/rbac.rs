@@ -218,14 +218,16 @@ async fn tour(cluster: &Cluster, rights: &[Right]) -> Result<()> {
         .await?
         .run()?;
     ask(scene.function.post(&scene.name("scan"))).await?.run()?;
-    // A run that was begun with other content is replaced, and so are the copies that it owned.
-    let failure = Action::Answer(http::StatusCode::INTERNAL_SERVER_ERROR, Some(60));
-    faults.add(Rule::of("/pipelineruns/", failure.clone()).method(Method::PATCH));
-    scene.post_as("3", &flow("two")).await?.refused(503, "")?;
+    // A run that is refused what it owns is taken back, and tried anew when the event comes again.
+    let refused = Action::Answer(http::StatusCode::UNPROCESSABLE_ENTITY, None);
+    let of_run = |action| Rule::of("/secrets", action).method(Method::POST).skip(2);
+    faults.add(of_run(refused).times(1));
+    scene.post_as("3", &flow("two")).await?.refused(422, "")?;
     faults.heal();
     scene.post_as("3", &flow("three")).await?.run()?;
     // A copy that belongs to nobody is in the way.
-    faults.add(Rule::of("/secrets", failure).method(Method::POST));
+    let failure = Action::Answer(http::StatusCode::INTERNAL_SERVER_ERROR, Some(60));
+    faults.add(of_run(failure));
     scene.post_as("4", &flow("four")).await?.refused(503, "")?;
     faults.heal();
     let pending = pending(&scene.objects).await?;

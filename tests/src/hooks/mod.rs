@@ -17,6 +17,9 @@ mod scene;
 mod tasks;
 mod vectors;
 
+pub(crate) use rights::uses_all;
+pub(crate) use scene::install;
+
 use crate::case::Case;
 
 /// The cases.

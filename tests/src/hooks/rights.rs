@@ -162,7 +162,7 @@ async fn in_the_way(scene: &Scene, told: &Value) -> Result<()> {
 }
 
 /// Fails unless the requests are those that a Role grants, no more and no fewer, and none was forbidden.
-fn uses_all(faults: &Faults, role: &str) -> Result<()> {
+pub(crate) fn uses_all(faults: &Faults, role: &str) -> Result<()> {
     let seen = faults.seen();
     for request in &seen {
         ensure!(request.status != Some(StatusCode::FORBIDDEN), "{request}");

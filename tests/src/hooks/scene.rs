@@ -239,7 +239,7 @@ fn role(of: &str) -> PathBuf {
 }
 
 /// Installs the definitions of both resources, once for all cases, and waits until they are served.
-pub(super) async fn install(cluster: &Cluster) -> Result<()> {
+pub(crate) async fn install(cluster: &Cluster) -> Result<()> {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     INSTALLED
         .get_or_try_init(async || {

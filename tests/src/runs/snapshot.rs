@@ -118,13 +118,9 @@ pub(super) fn cases() -> Vec<Case> {
                     "only the other run's copies are left",
                     Duration::from_secs(60),
                     async || {
-                        Ok(scene
-                            .objects
-                            .names("Secret")
-                            .await?
-                            .into_iter()
-                            .collect::<BTreeSet<_>>()
-                            == expected.iter().cloned().collect())
+                        let left = scene.objects.of_flows("Secret").await?;
+                        let left: BTreeSet<_> = left.iter().map(name).collect();
+                        Ok(left == expected.iter().map(String::as_str).collect())
                     },
                 )
                 .await

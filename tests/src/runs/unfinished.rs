@@ -24,7 +24,11 @@ pub(super) fn cases() -> Vec<Case> {
                 let flow = scene.secret_flow("scan", "hunter2");
                 // Nothing after the creation of the run, then nothing after that of its copies.
                 for (event, rule) in [
-                    ("1", Rule::of("/secrets", failure()).method(Method::POST)),
+                    (
+                        "1",
+                        // Those of the Delivery come first: the document, and what is secret in it.
+                        Rule::of("/secrets", failure()).method(Method::POST).skip(2),
+                    ),
                     (
                         "2",
                         Rule::of("/pipelineruns/", failure()).method(Method::PATCH),
@@ -52,7 +56,9 @@ pub(super) fn cases() -> Vec<Case> {
                     // And again changes nothing.
                     faults.forget();
                     ensure!(scene.post_as(event, &flow).await?.run()? == run);
-                    ensure!(faults.writes().is_empty(), "{:?}", faults.writes());
+                    let mut writes = faults.writes();
+                    writes.retain(|write| !write.target.contains("/deliveries/"));
+                    ensure!(writes.is_empty(), "{writes:?}");
                 }
                 Ok(())
             },
@@ -96,14 +102,13 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ),
         case(
-            "runs::run_that_is_pending_with_other_content_is_replaced_as_a_whole",
+            "runs::run_that_is_pending_is_started_as_it_was_stored_whatever_the_flow_says_now",
             async |cluster| {
                 let (scene, faults) = scene(&cluster).await?;
                 faults.add(Rule::of("/pipelineruns/", failure()).method(Method::PATCH));
-                scene
-                    .post_as("1", &scene.secret_flow("scan", "old"))
-                    .await?
-                    .refused(503, "")?;
+                let mut flow = scene.secret_flow("scan", "old");
+                flow["steps"][0]["runtime"] = "images.example.org/scan:1".into();
+                scene.post_as("1", &flow).await?.refused(503, "")?;
                 let unfinished = pending(&scene).await?;
                 faults.heal();
 
@@ -113,23 +118,16 @@ pub(super) fn cases() -> Vec<Case> {
                 ensure!(run == name(&unfinished));
                 let run = scene.objects.get("PipelineRun", &run).await?;
                 ensure!(
-                    run["metadata"]["uid"] != unfinished["metadata"]["uid"]
+                    run["metadata"]["uid"] == unfinished["metadata"]["uid"]
                         && run["spec"]["status"].is_null(),
                     "{run:#}"
                 );
                 ensure!(
-                    steps(&run)[0]["image"] == "images.example.org/scan:2",
+                    steps(&run)[0]["image"] == "images.example.org/scan:1",
                     "{run:#}"
                 );
-                let copy = scene
-                    .objects
-                    .get("Secret", &format!("{}-creds-secret", name(&run)))
-                    .await?;
-                ensure!(
-                    copy["metadata"]["ownerReferences"][0]["uid"] == run["metadata"]["uid"],
-                    "{copy:#}"
-                );
-                ensure!(scene.objects.secret(name(&copy)).await?["TOKEN"] == "new");
+                let copy = format!("{}-creds-secret", name(&run));
+                ensure!(scene.objects.secret(&copy).await?["TOKEN"] == "old");
                 Ok(())
             },
         ),
@@ -151,7 +149,7 @@ pub(super) fn cases() -> Vec<Case> {
                     .await?
                     .refused(422, "cannot apply K8S resources: ")?;
                 ensure!(scene.objects.names("PipelineRun").await?.is_empty());
-                ensure!(scene.objects.names("Secret").await?.is_empty());
+                ensure!(scene.objects.of_flows("Secret").await?.is_empty());
                 Ok(())
             },
         ),
