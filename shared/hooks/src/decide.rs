@@ -309,8 +309,13 @@ fn forks(event: &Value, allow: &Allow) -> Result<(), String> {
         None => "may come from a fork, the payload does not say",
     };
     let author = author.map_or_else(String::new, |author| format!(" of {}", Value::from(author)));
+    // Of some events it is not even known whether they are about a pull request.
+    let subject = match pull_request.get("number") {
+        Some(_) => "the pull request",
+        None => "what the event is about",
+    };
     Err(format!(
-        "the pull request{author} {which}; `allow.forks` or `allow.authors` would let it start something"
+        "{subject}{author} {which}; `allow.forks` or `allow.authors` would let it start something"
     ))
 }
 

@@ -12,6 +12,7 @@
 /// Changed files: when they are known.
 mod changed;
 /// Path globs against a table of cases.
+mod forks;
 mod globs;
 /// Folders of payloads with the events that they become.
 mod payloads;

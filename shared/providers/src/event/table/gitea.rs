@@ -5,7 +5,7 @@
 
 use crate::event::mapping::{
     Deleted, Files, Fork, ImageAt, Mapping, NO_IMAGE, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING,
-    Present, PullRequestAt, RefAt, RepositoryAt, Text, at,
+    Pointers, Present, PullRequestAt, RefAt, RepositoryAt, Text, at,
 };
 
 pub(super) const GITEA: &[Mapping] = &[
@@ -24,6 +24,16 @@ pub(super) const GITEA: &[Mapping] = &[
     RELEASE,
     CREATE,
     DELETE,
+    elsewhere(
+        &["workflow_run"],
+        &["/workflow_run/head_branch"],
+        &["/workflow_run/head_sha"],
+    ),
+    elsewhere(
+        &["workflow_job"],
+        &["/workflow_job/head_branch"],
+        &["/workflow_job/head_sha"],
+    ),
     Mapping {
         types: &["package"],
         given: Some(("/package/type", "container")),
@@ -34,14 +44,15 @@ pub(super) const GITEA: &[Mapping] = &[
         }),
         ..ANY
     },
-    ANY,
+    Mapping { types: OWN, ..ANY },
+    elsewhere(&["*"], &[], &[]),
 ];
 
 pub(super) const GOGS: &[Mapping] = &[
     PUSH,
     Mapping {
         pull_request: Some(PullRequestAt {
-            present: Present::At("/pull_request"),
+            present: Present::Always,
             number: &["/pull_request/number", "/index"],
             title: &["/pull_request/title"],
             url: &["/pull_request/html_url"],
@@ -56,8 +67,30 @@ pub(super) const GOGS: &[Mapping] = &[
     RELEASE,
     CREATE,
     DELETE,
-    ANY,
+    Mapping { types: OWN, ..ANY },
+    elsewhere(&["*"], &[], &[]),
 ];
+
+/// Types that are about the repository itself, or about no code. What these servers add, such as the end of an action, is
+/// not among them, and so taken for a pull request's.
+const OWN: &[&str] = &["fork", "package", "repository", "wiki"];
+
+/// Events that may be about what a pull request from a fork brings, without telling.
+const fn elsewhere(
+    types: &'static [&'static str],
+    branch: Pointers,
+    revision: Pointers,
+) -> Mapping {
+    Mapping {
+        types,
+        pull_request: Some(PullRequestAt {
+            source_branch: branch,
+            revision,
+            ..NO_PULL_REQUEST
+        }),
+        ..ANY
+    }
+}
 
 const ANY: Mapping = Mapping {
     action: at(&["/action"]),
@@ -84,8 +117,9 @@ const PULL_REQUEST: Mapping = Mapping {
     types: &["pull_request", "pull_request_*"],
     author: at(&["/pull_request/user/login", "/pull_request/user/username"]),
     pull_request: Some(PullRequestAt {
-        present: Present::At("/pull_request"),
-        number: &["/pull_request/number", "/number"],
+        // A comment of some versions does not bring it along.
+        present: Present::Always,
+        number: &["/pull_request/number", "/number", "/issue/number"],
         title: &["/pull_request/title"],
         url: &["/pull_request/html_url"],
         source_branch: &["/pull_request/head/ref"],

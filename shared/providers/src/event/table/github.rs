@@ -2,7 +2,7 @@
 
 use crate::event::mapping::{
     Deleted, Files, Fork, ImageAt, Mapping, NO_IMAGE, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING,
-    Present, PullRequestAt, RefAt, RepositoryAt, at,
+    Pointers, Present, PullRequestAt, RefAt, RepositoryAt, at,
 };
 
 pub(super) const GITHUB: &[Mapping] = &[
@@ -105,8 +105,80 @@ pub(super) const GITHUB: &[Mapping] = &[
         }),
         ..ANY
     },
-    ANY,
+    elsewhere(
+        &["check_run"],
+        &["/check_run/check_suite/head_branch"],
+        &["/check_run/head_sha"],
+    ),
+    elsewhere(
+        &["check_suite"],
+        &["/check_suite/head_branch"],
+        &["/check_suite/head_sha"],
+    ),
+    elsewhere(
+        &["workflow_job"],
+        &["/workflow_job/head_branch"],
+        &["/workflow_job/head_sha"],
+    ),
+    elsewhere(&["deployment*"], &["/deployment/ref"], &["/deployment/sha"]),
+    elsewhere(&["status"], &[], &["/sha"]),
+    Mapping { types: OWN, ..ANY },
+    elsewhere(&["*"], &[], &[]),
 ];
+
+/// Types that are about the repository itself, or about no code. What GitHub adds is not among them, and so taken for a
+/// pull request's.
+const OWN: &[&str] = &[
+    "branch_protection*",
+    "custom_property*",
+    "dependabot_alert",
+    "deploy_key",
+    "discussion*",
+    "fork",
+    "github_app_authorization",
+    "gollum",
+    "installation*",
+    "issue_dependencies",
+    "label",
+    "marketplace_purchase",
+    "member*",
+    "meta",
+    "milestone",
+    "org*",
+    "package",
+    "page_build",
+    "ping",
+    "project*",
+    "public",
+    "registry_package",
+    "repository*",
+    "secret_scanning*",
+    "security_*",
+    "sponsorship",
+    "star",
+    "sub_issues",
+    "team*",
+    "watch",
+    "workflow_dispatch",
+];
+
+/// Events that may be about what a pull request from a fork brings, without telling: a branch that is named may be the
+/// fork's.
+const fn elsewhere(
+    types: &'static [&'static str],
+    branch: Pointers,
+    revision: Pointers,
+) -> Mapping {
+    Mapping {
+        types,
+        pull_request: Some(PullRequestAt {
+            source_branch: branch,
+            revision,
+            ..NO_PULL_REQUEST
+        }),
+        ..ANY
+    }
+}
 
 /// What all events have in common.
 const ANY: Mapping = Mapping {

@@ -4,8 +4,8 @@
 //! A file that was renamed is listed under its new path alone, and a forced push does not look like one.
 
 use crate::event::mapping::{
-    Deleted, Files, Fork, Mapping, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING, Present, PullRequestAt,
-    RefAt, RepositoryAt, Text, at,
+    Deleted, Files, Fork, Mapping, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING, Pointers, Present,
+    PullRequestAt, RefAt, RepositoryAt, Text, at,
 };
 
 pub(super) const GITLAB: &[Mapping] = &[
@@ -64,16 +64,15 @@ pub(super) const GITLAB: &[Mapping] = &[
         pull_request: Some(MERGE_REQUEST),
         ..ANY
     },
+    // Names no merge request, also where the job is one's.
+    elsewhere(&["Job Hook"], &["/ref"], &["/sha"]),
     Mapping {
-        types: &["Job Hook"],
-        r#ref: RefAt::Named {
-            name: &["/ref"],
-            kind: &["/tag"],
-        },
-        revision: &["/sha"],
-        before: &["/before_sha"],
+        types: &["Emoji Hook"],
+        author: Text::IfSame(["/user/id", "/merge_request/author_id"], "/user/username"),
+        pull_request: Some(MERGE_REQUEST),
         ..ANY
     },
+    elsewhere(&["Deployment Hook"], &["/ref"], &["/commit_sha"]),
     Mapping {
         types: &["Release Hook"],
         action: at(&["/action"]),
@@ -81,8 +80,40 @@ pub(super) const GITLAB: &[Mapping] = &[
         revision: &["/commit/id"],
         ..ANY
     },
-    ANY,
+    Mapping { types: OWN, ..ANY },
+    elsewhere(&["*"], &[], &[]),
 ];
+
+/// Types that are about the repository itself, or about no code. What GitLab adds is not among them, and so taken for a
+/// merge request's.
+const OWN: &[&str] = &[
+    "Confidential Issue Hook",
+    "Feature Flag Hook",
+    "Issue Hook",
+    "Member Hook",
+    "Milestone Hook",
+    "Project Hook",
+    "Resource Access Token Hook",
+    "Subgroup Hook",
+    "Wiki Page Hook",
+];
+
+/// Events that may be about what a merge request from a fork brings, without telling.
+const fn elsewhere(
+    types: &'static [&'static str],
+    branch: Pointers,
+    revision: Pointers,
+) -> Mapping {
+    Mapping {
+        types,
+        pull_request: Some(PullRequestAt {
+            source_branch: branch,
+            revision,
+            ..NO_PULL_REQUEST
+        }),
+        ..ANY
+    }
+}
 
 /// What all events have in common.
 const ANY: Mapping = Mapping {

@@ -33,7 +33,43 @@ pub(super) const AZURE_DEVOPS: &[Mapping] = &[
         }),
         ..AZURE_DEVOPS_ANY
     },
-    AZURE_DEVOPS_ANY,
+    Mapping {
+        types: &["ms.vss-code.git-pullrequest-comment-event"],
+        repository: RepositoryAt {
+            name: at(&["/resource/pullRequest/repository/name"]),
+            full_name: Text::Joined(&[
+                "/resource/pullRequest/repository/project/name",
+                "/resource/pullRequest/repository/name",
+            ]),
+            url: at(&["/resource/pullRequest/repository/remoteUrl"]),
+            clone_url: at(&["/resource/pullRequest/repository/remoteUrl"]),
+        },
+        author: at(&["/resource/pullRequest/createdBy/uniqueName"]),
+        pull_request: Some(PullRequestAt {
+            number: &["/resource/pullRequest/pullRequestId"],
+            title: &["/resource/pullRequest/title"],
+            source_branch: &["/resource/pullRequest/sourceRefName"],
+            target_branch: &["/resource/pullRequest/targetRefName"],
+            revision: &["/resource/pullRequest/lastMergeSourceCommit/commitId"],
+            fork: Fork::Present("/resource/pullRequest/forkSource"),
+            ..NO_PULL_REQUEST
+        }),
+        ..NOTHING
+    },
+    Mapping {
+        // About the repository itself, or about no code.
+        types: &["git.repo.*", "message.posted", "tfvc.*", "workitem.*"],
+        ..AZURE_DEVOPS_ANY
+    },
+    Mapping {
+        // Builds, releases and pipelines may be of what a pull request from a fork brings.
+        pull_request: Some(PullRequestAt {
+            source_branch: &["/resource/sourceBranch"],
+            revision: &["/resource/sourceVersion"],
+            ..NO_PULL_REQUEST
+        }),
+        ..AZURE_DEVOPS_ANY
+    },
 ];
 
 const AZURE_DEVOPS_ANY: Mapping = Mapping {
