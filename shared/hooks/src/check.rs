@@ -253,5 +253,6 @@ fn options(hmac: &HmacSettings) -> HmacOptions {
         id_header: hmac.id_header.clone(),
         event_header: hmac.event_header.clone(),
         event_pointer: hmac.event_pointer.clone(),
+        duplicate_seconds: hmac.duplicate_seconds,
     }
 }

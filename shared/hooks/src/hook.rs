@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::object::Metadata;
 
+pub use crate::retention::Retention;
+
 /// A webhook URL, `/hooks/<namespace>/<name>`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -84,7 +86,8 @@ pub struct Verification {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenSettings>,
     /// Also accept the provider's older and weaker proof: SHA-1 signatures of GitHub, the plain token of GitLab beside
-    /// its signature.
+    /// its signature. Without it, a secret that only fits a weaker proof than another one counts for nothing, and the Hook
+    /// is not Ready.
     #[serde(default)]
     pub legacy: bool,
     /// Origins that may register by a CloudEvents `OPTIONS` request.
@@ -138,9 +141,13 @@ pub struct HmacSettings {
     /// Seconds that the time may differ from ours.
     #[serde(default = "default_tolerance")]
     pub tolerance_seconds: u32,
-    /// Header with the identity of the delivery; without one it is the digest of the body.
+    /// Header with the identity of the delivery; without one every request is an event of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id_header: Option<String>,
+    /// Seconds, at most a day, for which an identical body is the same event where no header names it. For senders that
+    /// repeat what was not answered, and never mean identical bodies. Twice as long at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate_seconds: Option<u32>,
     /// Header with the type of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_header: Option<String>,
@@ -179,6 +186,7 @@ impl Default for HmacSettings {
             timestamp_header: None,
             tolerance_seconds: default_tolerance(),
             id_header: None,
+            duplicate_seconds: None,
             event_header: None,
             event_pointer: None,
         }
@@ -210,51 +218,6 @@ pub struct Allow {
     #[serde(default)]
     #[schemars(length(max = 256))]
     pub authors: Vec<String>,
-}
-
-/// How long Deliveries are kept, and so how long an event that comes again is recognised. The sweep deletes the oldest of
-/// what exceeds any of these. What is gone would start its runs once more, were it sent again and its first runs gone, too.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Retention {
-    /// Number of Deliveries. It deletes none that came within `minHours`.
-    #[serde(default = "default_count")]
-    pub count: u32,
-    /// Hours for which they are kept however many there are, so that a repeated event is recognised also where many come at
-    /// once. With 72, what people send again within the 3 days that GitHub gives them is recognised, too.
-    #[serde(default = "default_min_hours")]
-    pub min_hours: u32,
-    /// Days.
-    #[serde(default = "default_days")]
-    pub days: u32,
-    /// Bytes of all Deliveries together: their payloads as they are stored in the cluster, and 2 KiB for each. The newest
-    /// stays, whatever its size. This goes before `minHours`: what is stored in the cluster has to be bounded.
-    #[serde(default = "default_bytes")]
-    pub bytes: u64,
-}
-
-fn default_count() -> u32 {
-    100
-}
-fn default_min_hours() -> u32 {
-    1
-}
-fn default_days() -> u32 {
-    14
-}
-fn default_bytes() -> u64 {
-    8 << 20
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            count: default_count(),
-            min_hours: default_min_hours(),
-            days: default_days(),
-            bytes: default_bytes(),
-        }
-    }
 }
 
 /// How much is done at once.

@@ -1,6 +1,9 @@
-//! Which Deliveries of a Hook are past their time.
+//! How long Deliveries are kept, and which ones of a Hook are past their time.
 
-use crate::{Outcome, hook::Retention};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Outcome;
 
 /// Milliseconds of an hour.
 const HOUR: i64 = 3_600_000;
@@ -9,6 +12,51 @@ const DAY: i64 = 24 * HOUR;
 
 /// Bytes that a Delivery takes beside its payload, about: so that many small events fill no more than a few large ones.
 const RECORD: u64 = 2 << 10;
+
+/// How long Deliveries are kept, and so how long an event that comes again is recognised. The sweep deletes the oldest of
+/// what exceeds any of these. What is gone would start its runs once more, were it sent again and its first runs gone, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retention {
+    /// Number of Deliveries. It deletes none that came within `minHours`.
+    #[serde(default = "default_count")]
+    pub count: u32,
+    /// Hours for which they are kept however many there are, so that a repeated event is recognised also where many come at
+    /// once. With 72, what people send again within the 3 days that GitHub gives them is recognised, too.
+    #[serde(default = "default_min_hours")]
+    pub min_hours: u32,
+    /// Days.
+    #[serde(default = "default_days")]
+    pub days: u32,
+    /// Bytes of all Deliveries together: their payloads as they are stored in the cluster, and 2 KiB for each. The newest
+    /// stays, whatever its size. This goes before `minHours`: what is stored in the cluster has to be bounded.
+    #[serde(default = "default_bytes")]
+    pub bytes: u64,
+}
+
+fn default_count() -> u32 {
+    100
+}
+fn default_min_hours() -> u32 {
+    1
+}
+fn default_days() -> u32 {
+    14
+}
+fn default_bytes() -> u64 {
+    8 << 20
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            count: default_count(),
+            min_hours: default_min_hours(),
+            days: default_days(),
+            bytes: default_bytes(),
+        }
+    }
+}
 
 /// What retention needs to know of a Delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]

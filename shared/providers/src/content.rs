@@ -9,6 +9,7 @@ mod envelope;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use http::StatusCode;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -37,6 +38,9 @@ pub enum ContentError {
     /// It is compressed.
     #[error("`Content-Encoding: {0}` is not supported; send the body as it is")]
     Encoded(String),
+    /// It is of a media type that is not read, and that its sender can change.
+    #[error("{0}")]
+    Format(&'static str),
     /// It is larger than the provider's events are.
     #[error("the body has more than {limit} bytes")]
     TooLarge {
@@ -66,12 +70,24 @@ impl ContentError {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Encoded(_) => "encoded",
+            Self::Format(_) => "format",
             Self::TooLarge { .. } => "too-large",
             Self::TooComplex(_) => "too-complex",
             Self::NotJson(_) => "not-json",
             Self::NotForm(_) => "not-form",
             Self::NoForms(_) => "no-forms",
             Self::Envelope(_) => "envelope",
+        }
+    }
+
+    /// The status with which the request is turned away, and nothing stored: where its sender can send it in another way.
+    /// None for what is recorded as it came, since whoever sent it will not send anything better.
+    #[must_use]
+    pub const fn turned_away(&self) -> Option<StatusCode> {
+        match self {
+            Self::Encoded(_) | Self::Format(_) => Some(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::TooLarge { .. } => Some(StatusCode::PAYLOAD_TOO_LARGE),
+            _ => None,
         }
     }
 }

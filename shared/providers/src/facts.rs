@@ -26,6 +26,10 @@ pub struct Facts {
     /// The event's identity inside its Hook: two requests with the same key are the same event. Empty if nothing tells
     /// them apart from legitimate repetitions; then whoever records the event makes one up.
     pub key: String,
+    /// Seconds for which identical bodies are the same event, where that is not for ever: [`Facts::at`] needs the time then.
+    pub window: Option<u32>,
+    /// The key that the same body had in the window before. If an event of this key is known, this is that one.
+    pub earlier: Option<String>,
     /// Where the key comes from.
     pub identity: Identity,
 }
@@ -35,14 +39,30 @@ pub struct Facts {
 pub enum Identity {
     /// The provider names the event: the same name is the same event.
     Named,
-    /// The digest of the body as it came: the same body is the same event.
+    /// The digest of the body as it came: the same body is the same event, for ever or for a while.
     Digest,
     /// There is none: every request is an event of its own.
     #[default]
     None,
 }
 
-/// Reads what a verified request is.
+impl Facts {
+    /// What the request is, since it came at `now`, in seconds since 1970: where identical bodies are the same event for a
+    /// while alone, the window belongs to the key. Two windows count, because a repetition may come right after the end of
+    /// the first one.
+    #[must_use]
+    pub fn at(mut self, now: i64) -> Self {
+        if let Some(seconds) = self.window.map(|seconds| i64::from(seconds.max(1))) {
+            let start = now.saturating_sub(now.rem_euclid(seconds));
+            let key = |start: i64| format!("{} from {start} for {seconds} s", self.key);
+            self.earlier = Some(key(start.saturating_sub(seconds)));
+            self.key = key(start);
+        }
+        self
+    }
+}
+
+/// Reads what a verified request is, as far as it does not depend on when it came: [`Facts::at`].
 #[must_use]
 pub fn facts(
     provider: &Provider,
@@ -53,13 +73,21 @@ pub fn facts(
     let find = |field: &Field<'_>| value(*field, request, content);
     let first = |fields: &[Field<'_>]| fields.iter().find_map(find).unwrap_or_default();
     let described = described(provider, settings);
-    let (types, ids) = match &described {
-        Some((types, ids)) => (types.as_slice(), ids.as_slice()),
-        None => (provider.event_type, provider.delivery_id),
+    let (types, ids, otherwise) = match &described {
+        Some(described) => (
+            described.types.as_slice(),
+            described.ids.as_slice(),
+            described.otherwise,
+        ),
+        None => (
+            provider.event_type,
+            provider.delivery_id,
+            provider.otherwise,
+        ),
     };
     let own = described
         .as_ref()
-        .map(|(_, ids)| ids.as_slice())
+        .map(|described| described.ids.as_slice())
         .filter(|ids| !ids.is_empty());
     let named = own
         .into_iter()
@@ -68,24 +96,32 @@ pub fn facts(
             let values: Option<Vec<String>> = fields.iter().map(find).collect();
             Some(key(fields, &values?))
         });
-    let (key, identity) = match (named, provider.otherwise) {
-        (Some(key), _) => (key, Identity::Named),
-        (None, Otherwise::Digest) => (digest(request.body), Identity::Digest),
-        (None, Otherwise::Nothing) => (String::new(), Identity::None),
+    let (key, window, identity) = match (named, otherwise) {
+        (Some(key), _) => (key, None, Identity::Named),
+        (None, Otherwise::Digest) => (digest(request.body), None, Identity::Digest),
+        (None, Otherwise::DigestWithin(seconds)) => {
+            (digest(request.body), Some(seconds), Identity::Digest)
+        }
+        (None, Otherwise::Nothing) => (String::new(), None, Identity::None),
     };
     Facts {
         event_type: cut(first(types)),
         delivery_id: cut(first(ids)),
         key,
+        window,
+        earlier: None,
         identity,
     }
 }
 
 /// Where type and identity are, if the Hook says it.
-fn described<'a>(
-    provider: &Provider,
-    settings: &'a Settings,
-) -> Option<(Vec<Field<'a>>, Vec<Field<'a>>)> {
+struct Described<'a> {
+    types: Vec<Field<'a>>,
+    ids: Vec<Field<'a>>,
+    otherwise: Otherwise,
+}
+
+fn described<'a>(provider: &Provider, settings: &'a Settings) -> Option<Described<'a>> {
     let configured = provider
         .proofs
         .iter()
@@ -94,10 +130,12 @@ fn described<'a>(
     let header = options.event_header.as_deref().map(Field::Header);
     let pointer = options.event_pointer.as_deref().map(Field::Body);
     let id = options.id_header.as_deref().map(Field::Header);
-    Some((
-        header.into_iter().chain(pointer).collect(),
-        id.into_iter().collect(),
-    ))
+    let window = options.duplicate_seconds.map(Otherwise::DigestWithin);
+    Some(Described {
+        types: header.into_iter().chain(pointer).collect(),
+        ids: id.into_iter().collect(),
+        otherwise: window.unwrap_or(provider.otherwise),
+    })
 }
 
 /// The value of a field, unless it is empty.

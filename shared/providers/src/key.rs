@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::VerifyingKey;
 
-use crate::provider::{Algorithm, Item, Key};
+use crate::provider::{Algorithm, Item, Key, Proof};
 
 impl Key {
     /// The key that a secret stands for; none if the secret is not for this form. Never empty.
@@ -40,6 +40,18 @@ impl Item<'_> {
     pub(crate) fn fits(&self, secret: &[u8]) -> bool {
         let key = self.key.bytes(secret);
         key.is_some_and(|key| self.algorithm != Algorithm::Ed25519 || public_key(&key).is_some())
+    }
+}
+
+impl Proof<'_> {
+    /// Whether this can be proven with this secret.
+    pub(crate) fn takes(&self, secret: &[u8]) -> bool {
+        match self {
+            Self::Signature(signature) => signature.items.iter().any(|item| item.fits(secret)),
+            Self::Value(value) => value.key.bytes(secret).is_some(),
+            Self::Configured | Self::PathToken => true,
+            Self::Jwt(_) => false,
+        }
     }
 }
 

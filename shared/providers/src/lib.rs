@@ -11,9 +11,11 @@ pub mod event;
 pub mod facts;
 pub mod glob;
 pub mod handshake;
+pub mod kept;
 pub mod page;
 pub mod provider;
 pub mod samples;
+pub mod secrets;
 pub mod settings;
 pub mod sign;
 mod table;
@@ -27,11 +29,11 @@ pub use event::{Changed, Event};
 pub use facts::{Facts, Identity, facts};
 pub use glob::matches_glob;
 pub use handshake::{Reply, handshake, options};
+pub use kept::{kept_headers, kept_query, parameters};
 pub use page::page;
 pub use provider::Provider;
-pub use settings::{
-    Hmac, HmacOptions, Problem, Settings, Token, check, check_secret, needs_secret,
-};
+pub use secrets::{check_secret, check_together, needs_secret};
+pub use settings::{Hmac, HmacOptions, Problem, Settings, Token, check};
 pub use table::PROVIDERS;
 pub use verify::{Proven, Refusal, TokenClaim, pretend, verify};
 

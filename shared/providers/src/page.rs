@@ -126,7 +126,15 @@ fn proofs(provider: &Provider) -> Vec<String> {
         .iter()
         .any(|proof| !matches!(proof, Proof::Jwt(_)))
     {
-        let rule = "All secrets of `verification.secretRefs` count: while one is replaced by another, no event is lost.";
+        let rule = match provider.proofs {
+            [_] => {
+                "All secrets of `verification.secretRefs` count: while one is replaced by another, no event is lost."
+            }
+            _ => {
+                "All secrets of `verification.secretRefs` count whose proof counts: while one is replaced by another, \
+                 no event is lost. The Hook is not Ready while it names a secret whose proof does not."
+            }
+        };
         lines.push(rule.to_owned());
     }
     lines
@@ -267,13 +275,18 @@ fn event(provider: &Provider) -> Vec<String> {
         .collect();
     if configured {
         same.push("the header of `verification.hmac.idHeader`".to_owned());
+        same.push("the digest of the body, for `verification.hmac.duplicateSeconds`".to_owned());
     }
     same.push(match provider.otherwise {
         Otherwise::Digest => "the digest of the body".to_owned(),
+        Otherwise::DigestWithin(seconds) => {
+            let most = seconds.saturating_mul(2);
+            format!("the digest of the body, for {seconds} to {most} s")
+        }
         Otherwise::Nothing => "nothing (every request is an event of its own)".to_owned(),
     });
     lines.push(format!(
-        "Identity, by which an event that comes again is recognised: {}.",
+        "Identity, by which an event that comes again is recognised as long as its Delivery is kept (`retention`): {}.",
         same.join("; without that, ")
     ));
     lines.extend(shape(provider));

@@ -241,8 +241,11 @@ pub enum Field<'a> {
 /// What counts as the identity of an event that brings none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Otherwise {
-    /// The digest of its body: identical bodies are the same event.
+    /// The digest of its body: identical bodies are the same event. For bodies that hold a time or an identity.
     Digest,
+    /// The digest of its body, for so many seconds, and at most twice as many: what is identical later is another event.
+    /// For bodies that hold neither, where the sender repeats what was not answered.
+    DigestWithin(u32),
     /// Nothing: identical bodies are legitimate, and every request is an event.
     Nothing,
 }

@@ -1,13 +1,16 @@
 //! What a Hook configures beyond its provider, and whether that makes sense.
 //!
-//! All of it is checked before the first request: what [`check`] and [`check_secret`] let through never fails for a
-//! reason that the sender could not have caused.
+//! All of it is checked before the first request: what [`check`] and [`check_secret`](crate::check_secret) let through
+//! never fails for a reason that the sender could not have caused.
 
 use std::fmt;
 
 use http::HeaderName;
 
-use crate::provider::{Algorithm, Encoding, Item, Key, Part, Proof, Provider, Scheme, Value};
+use crate::provider::{Algorithm, Encoding, Item, Key, Part, Proof, Provider};
+
+/// Seconds of a day.
+const DAY: u32 = 86_400;
 
 /// What a Hook configures beyond its provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +65,9 @@ pub struct HmacOptions {
     pub event_header: Option<String>,
     /// JSON pointer to the type of the event.
     pub event_pointer: Option<String>,
+    /// Seconds for which an identical body is the same event, where no header names it; at most a day. Without it every
+    /// request is an event of its own.
+    pub duplicate_seconds: Option<u32>,
 }
 
 impl Default for HmacOptions {
@@ -78,6 +84,7 @@ impl Default for HmacOptions {
             id_header: None,
             event_header: None,
             event_pointer: None,
+            duplicate_seconds: None,
         }
     }
 }
@@ -137,10 +144,17 @@ impl Hmac {
             Err(message) => problems.push(problem("hmac.signed", message)),
         }
         header_names(&options, &mut problems);
-        if options.tolerance_seconds > 86_400 {
+        if options.tolerance_seconds > DAY {
             problems.push(problem(
                 "hmac.toleranceSeconds",
                 "more than a day (86400) protects against nothing",
+            ));
+        }
+        let seconds = options.duplicate_seconds;
+        if seconds.is_some_and(|seconds| !(1..=DAY).contains(&seconds)) {
+            problems.push(problem(
+                "hmac.duplicateSeconds",
+                "it has to be 1 s to a day (86400); leave it out where identical bodies are meant",
             ));
         }
         if options
@@ -366,65 +380,4 @@ fn check_token(provider: &Provider, settings: &Settings) -> Vec<Problem> {
         _ => {}
     }
     problems
-}
-
-/// Whether a Hook needs a secret: not where a signed token alone is the proof, since an issuer's keys are public.
-#[must_use]
-pub fn needs_secret(provider: &Provider, settings: &Settings) -> bool {
-    let is_jwt = |proof: &Proof<'_>| matches!(proof, Proof::Jwt(_));
-    let by_token = settings.token.is_some() && provider.proofs.iter().any(is_jwt);
-    !by_token && !provider.proofs.iter().all(is_jwt)
-}
-
-/// Shortest token in a path that is taken for hard to guess, in bytes.
-const SHORTEST_PATH_TOKEN: usize = 16;
-
-/// What is wrong with a configured secret, in words that do not tell it.
-#[must_use]
-pub fn check_secret(provider: &Provider, settings: &Settings, secret: &[u8]) -> Option<String> {
-    if secret.is_empty() {
-        return Some("it is empty: anybody could sign with it".to_owned());
-    }
-    if secret.ends_with(b"\n") {
-        return Some(
-            "it ends with a line feed, which the sender does not know of; store it without"
-                .to_owned(),
-        );
-    }
-    if settings.header.is_some() && provider.chosen_header {
-        return None;
-    }
-    let mut wanted = Vec::new();
-    for proof in provider.proofs {
-        match secret_fits(proof, secret) {
-            Ok(()) => return None,
-            Err(message) => wanted.push(message),
-        }
-    }
-    Some(wanted.join("; or "))
-}
-
-fn secret_fits(proof: &Proof, secret: &[u8]) -> Result<(), String> {
-    let fits = |key: Key| key.bytes(secret).is_some();
-    match proof {
-        Proof::Configured => Ok(()),
-        Proof::Jwt(_) => Err("a signed token needs no secret".to_owned()),
-        Proof::PathToken if secret.len() >= SHORTEST_PATH_TOKEN => Ok(()),
-        Proof::PathToken => Err(format!(
-            "a token in a path needs at least {SHORTEST_PATH_TOKEN} characters"
-        )),
-        Proof::Value(Value {
-            scheme: Scheme::Basic,
-            ..
-        }) if !secret.contains(&b':') => Err("it has to be `user:password`".to_owned()),
-        Proof::Value(value) if fits(value.key) => Ok(()),
-        Proof::Value(value) => Err(value.key.want()),
-        Proof::Signature(signature) if signature.items.iter().any(|item| item.fits(secret)) => {
-            Ok(())
-        }
-        Proof::Signature(signature) => {
-            let wants: Vec<String> = signature.items.iter().map(|item| item.key.want()).collect();
-            Err(wants.join("; or "))
-        }
-    }
 }

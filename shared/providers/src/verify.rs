@@ -185,14 +185,7 @@ pub(crate) fn in_force<'a>(
     }
     let usable = |proof: &&Proof| match proof {
         Proof::Jwt(_) => settings.token.is_some(),
-        Proof::Signature(signature) => {
-            let fits = |secret: &Vec<u8>| signature.items.iter().any(|item| item.fits(secret));
-            secrets.iter().any(fits)
-        }
-        Proof::Value(value) => secrets
-            .iter()
-            .any(|secret| value.key.bytes(secret).is_some()),
-        Proof::Configured | Proof::PathToken => !secrets.is_empty(),
+        proof => secrets.iter().any(|secret| proof.takes(secret)),
     };
     let count = if settings.legacy { usize::MAX } else { 1 };
     provider

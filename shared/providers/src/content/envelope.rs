@@ -20,14 +20,14 @@ const REQUIRED: &[&str] = &["specversion", "id", "source", "type"];
 pub(super) fn cloud_events<'a>(request: &Request<'a>) -> Result<Content<'a>, ContentError> {
     let media_type = media_type(request.headers).to_ascii_lowercase();
     if media_type.starts_with("application/cloudevents-batch") {
-        return Err(wrong(
-            "batches are not supported; send one event per request",
+        return Err(ContentError::Format(
+            "batches of events are not supported; send one event per request",
         ));
     }
     if media_type.starts_with("application/cloudevents") {
         if media_type != "application/cloudevents+json" {
-            return Err(wrong(
-                "the only structured format is `application/cloudevents+json`",
+            return Err(ContentError::Format(
+                "the only structured format that is supported is `application/cloudevents+json`",
             ));
         }
         return structured(request.body);

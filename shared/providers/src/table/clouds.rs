@@ -36,8 +36,8 @@ const EVENT_NOTES: Notes = Notes {
     retries: "As the sender likes.",
     answers: "410 means that the receiver is gone for good; 429 with `Retry-After` slows the sender down.",
     hints: &[
-        "Binary and structured mode work, batches do not. Expressions see the data; the attributes are the `ce-` \
-         headers of the binary mode.",
+        "Binary and structured mode work; batches, and other formats than JSON, are answered with 415. Expressions see \
+         the data; the attributes are the `ce-` headers of the binary mode.",
         "The same `source` and `id` are the same event.",
     ],
 };

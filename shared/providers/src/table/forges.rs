@@ -62,10 +62,12 @@ pub(super) const GITHUB: Provider = Provider {
             again.",
         hints: &[
             "Old versions of GitHub Enterprise Server sign with SHA-1 alone; `verification.legacy: true` lets them in.",
-            "A delivery that is sent again by hand keeps its id and is recognised as the same event. To run again, use \
-             `hookrun deliveries replay`.",
+            "A delivery that is sent again by hand keeps its id and is recognised as the same event, as long as its \
+             Delivery is kept: for all 3 days with `retention.minHours: 72`. To run again, use `hookrun deliveries replay`.",
             "`X-GitHub-Event`, `X-GitHub-Delivery` and `X-GitHub-Enterprise-Host` are not signed.",
             "Bodies above 25 MB are never sent.",
+            "`check_run`, `check_suite`, `workflow_job`, `status` and `deployment*` do not tell whether they are about code \
+             from a fork, and start nothing without `allow.forks`; `workflow_run` tells.",
         ],
     },
     ..BASE
@@ -125,6 +127,8 @@ pub(super) const GITLAB: Provider = Provider {
             "A secret that starts with `whsec_` is a signing token: then only signed requests are let in. \
              `verification.legacy: true` lets the plain token in beside it, while senders change over.",
             "The plain token proves that the sender knows it, and nothing about the body.",
+            "`Job Hook` and `Deployment Hook` do not tell whether they are about code from a fork, and start nothing without \
+             `allow.forks`; `Pipeline Hook` tells.",
         ],
     },
     ..BASE
@@ -167,6 +171,8 @@ pub(super) const BITBUCKET_CLOUD: Provider = Provider {
         hints: &[
             "Payloads above 256 KB are dropped by Bitbucket without a word.",
             "A webhook without a secret is not signed, and is refused.",
+            "Bitbucket does not say whether `X-Request-UUID` is the same in all attempts. If it is not, an event that was \
+             stored, but whose answer was lost on the way, starts its runs a second time.",
         ],
     },
     ..BASE
@@ -226,6 +232,8 @@ const GITEA_NOTES: Notes = Notes {
         "A webhook without a secret sends an empty signature, and is refused.",
         "Expect a new delivery id when somebody sends a delivery again.",
         "Old versions put the secret into the body: it is taken out before anything is stored.",
+        "Actions, workflows and statuses do not tell whether they are about code from a fork, and start nothing without \
+         `allow.forks`.",
     ],
 };
 
@@ -314,7 +322,11 @@ pub(super) const AZURE_DEVOPS: Provider = Provider {
         clock: "Not published; answers are given within 10 s.",
         retries: "Up to 8 times after 408, 502, 503 and 504, after about 1, 2, 4, 8, 16, 32 and 60 s.",
         answers: "410 switches the subscription off; most other errors put it on probation first.",
-        hints: &["Nothing is signed: whoever knows the password can send anything."],
+        hints: &[
+            "Nothing is signed: whoever knows the password can send anything.",
+            "Pull requests, builds, releases and pipelines do not tell for certain whether they are about code from a fork, \
+             and start nothing without `allow.forks`, or the author in `allow.authors`.",
+        ],
     },
     ..BASE
 };

@@ -1,8 +1,8 @@
 //! Where images and packages live.
 
 use super::{
-    Algorithm, BASE, Form, Notes, OVER_BODY, Proof, Provider, Scheme, Signature, attribute,
-    authorization, body, header, hex,
+    Algorithm, BASE, Form, Notes, OVER_BODY, Otherwise, Proof, Provider, Scheme, Signature,
+    attribute, authorization, body, header, hex,
 };
 use crate::provider::{AccountClaim, Envelope, Field, Handshake, Jwt};
 
@@ -39,6 +39,8 @@ pub(super) const QUAY: Provider = Provider {
     name: "quay",
     title: "Quay",
     proofs: &[Proof::PathToken],
+    // Two pushes of one tag have the same body. It repeats one that was not answered after 10 s and 30 s.
+    otherwise: Otherwise::DigestWithin(60),
     body_bytes: 1 << 20,
     envelope: Envelope::Any,
     notes: Notes {
@@ -53,7 +55,8 @@ pub(super) const QUAY: Provider = Provider {
             PATH_TOKEN,
             "The payload does not say what happened: make one Hook per kind of event.",
             "A template at the sender may reshape the payload; depend only on the fields that yours sends.",
-            "Identical bodies are the same event.",
+            "The payload holds neither a time nor a digest: whoever pushes the same tag twice within 1 to 2 minutes \
+             starts one run.",
         ],
     },
     ..BASE

@@ -78,7 +78,7 @@ pub(super) const STRIPE: Provider = Provider {
             "*Developers*, *Webhooks*, *Add endpoint*. *Endpoint URL*: the URL of the Hook. Choose the events.",
             "Copy the *Signing secret* into the Secret, whole, with its `whsec_`.",
         ],
-        retries: "For up to 3 days, with growing delay.",
+        retries: "For up to 3 days, with growing delay, until it is answered with 2xx.",
         answers: "Anything but 2xx is tried again.",
         hints: &[
             "While a secret is rolled, Stripe signs with both; one match is enough.",
@@ -208,6 +208,7 @@ pub(super) const GENERIC_HMAC: Provider = Provider {
     name: "generic-hmac",
     title: "Any HMAC signature",
     proofs: &[Proof::Configured],
+    otherwise: Otherwise::Nothing,
     envelope: Envelope::Any,
     example: Some("a program of one's own starts a run that is written out in the Hook"),
     notes: Notes {
@@ -220,7 +221,9 @@ pub(super) const GENERIC_HMAC: Provider = Provider {
         answers: "As the sender likes.",
         hints: &[
             "SHA-1 counts only if `verification.hmac.algorithms` names it.",
-            "Without `verification.hmac.idHeader` identical bodies are the same event.",
+            "Without `verification.hmac.idHeader` every request is an event of its own. If the sender repeats what was not \
+             answered, and never means identical bodies, set `verification.hmac.duplicateSeconds`: a body that comes \
+             again within so many seconds is then the same event.",
         ],
         ..BASE.notes
     },

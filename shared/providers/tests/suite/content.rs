@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use providers::{Content, ContentError, Facts, Identity, content, facts};
+use providers::{Content, ContentError, Facts, Hmac, HmacOptions, Identity, content, facts};
 use serde_json::json;
 
 use crate::vector::{Vector, all, one};
@@ -152,10 +152,10 @@ fn envelopes_that_are_wrong_are_refused() {
     ] {
         let mut vector = structured.clone();
         vector.set("content-type", media_type.as_bytes());
-        assert!(
-            matches!(read(&vector), Err(ContentError::Envelope(_))),
-            "{media_type}"
-        );
+        let refused = read(&vector).unwrap_err();
+        assert!(matches!(refused, ContentError::Format(_)), "{media_type}");
+        let status = refused.turned_away().map(|status| status.as_u16());
+        assert_eq!(status, Some(415), "{media_type}");
     }
     let mut binary = one("cdevents-binary");
     binary
@@ -299,4 +299,51 @@ fn keys_and_texts_are_bounded() {
     // Neither text nor a number: nothing is told.
     vector.body = br#"{"id":{"a":1},"type":null}"#.to_vec();
     assert_eq!(known(&vector).identity, Identity::Digest);
+}
+
+#[test]
+fn what_quay_repeats_is_known_for_a_while_and_a_second_push_is_another_event() {
+    let quay = one("quay");
+    let at = |now: i64| known(&quay).at(now);
+    // Windows of a minute begin at 1,699,999,980 and 1,700,000,040.
+    let first = at(1_700_000_039);
+    let is_again = |now: i64| {
+        let again = at(now);
+        again.key == first.key || again.earlier.as_ref() == Some(&first.key)
+    };
+    assert_eq!(first.identity, Identity::Digest);
+    assert!(is_again(1_700_000_039 + 40), "the repetition after 30 s");
+    assert!(is_again(1_699_999_980) && is_again(1_700_000_099));
+    assert!(!is_again(1_700_000_100) && !is_again(1_700_000_039 + 120));
+    assert!(first.key.starts_with("sha256:") && first.key.len() < 512);
+}
+
+#[test]
+fn identical_bodies_of_any_sender_are_events_of_their_own_unless_the_hook_says_for_how_long_not() {
+    let mut vector = one("generic-sha256");
+    let told = known(&vector).at(1_700_000_000);
+    assert_eq!(
+        (told.key.as_str(), told.identity),
+        ("", Identity::None),
+        "whoever records it makes one up"
+    );
+    let options = HmacOptions {
+        duplicate_seconds: Some(300),
+        ..HmacOptions::default()
+    };
+    vector.settings.hmac = Some(Hmac::new(options).unwrap());
+    let told = known(&vector).at(1_700_000_000);
+    let (again, later) = (
+        known(&vector).at(1_700_000_000 + 299),
+        known(&vector).at(1_700_000_000 + 600),
+    );
+    assert!(again.key == told.key || again.earlier.as_ref() == Some(&told.key));
+    assert!(later.key != told.key && later.earlier.as_ref() != Some(&told.key));
+}
+
+#[test]
+fn a_body_with_a_time_of_its_own_is_the_same_event_for_ever() {
+    let hub = one("dockerhub");
+    let told = known(&hub);
+    assert_eq!(told.clone().at(0), told.at(1_700_000_000));
 }

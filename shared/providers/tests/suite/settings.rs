@@ -1,7 +1,8 @@
 //! Configurations that make no sense are told of before the first request.
 
 use providers::{
-    Hmac, HmacOptions, Problem, Settings, Token, check, check_secret, needs_secret, provider,
+    Hmac, HmacOptions, Problem, Settings, Token, check, check_secret, check_together, needs_secret,
+    provider,
 };
 
 fn places(problems: &[Problem]) -> Vec<&str> {
@@ -71,6 +72,72 @@ fn signatures_that_make_no_sense_are_told_of() {
         wrong(|it| it.tolerance_seconds = 100_000),
         ["hmac.toleranceSeconds"]
     );
+    for seconds in [0, 86_401] {
+        assert_eq!(
+            wrong(|it| it.duplicate_seconds = Some(seconds)),
+            ["hmac.duplicateSeconds"]
+        );
+    }
+}
+
+#[test]
+fn a_secret_that_counts_for_nothing_beside_another_one_is_told_of() {
+    let signing = b"whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==".to_vec();
+    let plain = b"a plain token".to_vec();
+    let idle = |name: &str, settings: &Settings, secrets: &[&Vec<u8>]| {
+        let secrets: Vec<Vec<u8>> = secrets.iter().map(|secret| (*secret).clone()).collect();
+        let found = check_together(provider(name).unwrap(), settings, &secrets);
+        for (at, why) in &found {
+            assert!(why.contains("`verification.legacy: true`"), "{at}: {why}");
+        }
+        found.into_iter().map(|(at, _)| at).collect::<Vec<_>>()
+    };
+    let (none, legacy) = (
+        Settings::default(),
+        Settings {
+            legacy: true,
+            ..Settings::default()
+        },
+    );
+    assert_eq!(idle("gitlab", &none, &[&plain, &signing]), [0]);
+    assert_eq!(idle("gitlab", &none, &[&signing, &plain, &signing]), [1]);
+    assert_eq!(idle("gitlab", &legacy, &[&plain, &signing]), [0; 0]);
+    assert_eq!(idle("gitlab", &none, &[&plain, &plain]), [0; 0]);
+    assert_eq!(idle("github", &none, &[&plain, &plain]), [0; 0]);
+    let token = Settings {
+        token: Some(Token {
+            audience: "a".into(),
+            account: "b".into(),
+            issuer: Some("c".into()),
+        }),
+        ..Settings::default()
+    };
+    assert_eq!(idle("knative-broker", &token, &[&plain]), [0]);
+    assert_eq!(idle("knative-broker", &none, &[&plain]), [0; 0]);
+    let chosen = Settings {
+        header: Some("X-Key".into()),
+        ..Settings::default()
+    };
+    assert_eq!(idle("azure-devops", &chosen, &[&plain]), [0; 0]);
+}
+
+#[test]
+fn a_token_of_a_path_is_what_a_url_carries_as_it_is() {
+    let hub = provider("docker-hub").unwrap();
+    let wrong = |secret: &str| check_secret(hub, &Settings::default(), secret.as_bytes());
+    assert_eq!(wrong("0123456789abcdefABCDEF-._~"), None);
+    for secret in [
+        "short",
+        "0123456789abcde/",
+        "0123456789abcde+",
+        "0123456789abcde=",
+        "0123456789abcde%",
+        "0123456789abcde ",
+        "0123456789abcde\u{e9}",
+    ] {
+        let told = wrong(secret).expect(secret);
+        assert!(told.contains("`-._~`") && !told.contains(secret), "{told}");
+    }
 }
 
 #[test]
