@@ -22,15 +22,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
-use self::delete::Listed;
+use self::{delete::Listed, finish::Left};
 use crate::{SweepOptions, service::Service};
 
 /// Deliveries on one page of a list that shows their metadata alone.
 const PAGE: usize = 500;
 
-/// Deliveries that wait to be finished before their order does not matter any more: with fewer, the one that is due for
-/// the longest time is the first.
-const QUEUE: usize = 5_000;
+/// Deliveries that are kept in mind to be finished; with more of them, they are not all of them put in order.
+const QUEUE: usize = 50_000;
 
 /// What is done at the same time.
 const AT_ONCE: usize = 8;
@@ -70,7 +69,9 @@ struct Sweep<'a> {
     hurry: Instant,
     /// What each Hook keeps, by namespace and name.
     retentions: BTreeMap<(String, String), Retention>,
-    /// Deliveries that were tried.
+    /// Deliveries that are to be finished.
+    left: Vec<Left>,
+    /// How many were tried.
     tried: usize,
     swept: Swept,
 }
@@ -89,6 +90,7 @@ impl Service {
             deadline: Instant::now() + options.sweep_time,
             hurry: Instant::now() + options.sweep_time / 2,
             retentions: BTreeMap::new(),
+            left: Vec::new(),
             tried: 0,
             swept: Swept {
                 complete: true,
@@ -114,6 +116,7 @@ impl Service {
                 }
             }
         }
+        sweep.finish().await;
         match refused {
             Some(fault) if !some => Err(fault),
             _ => Ok(sweep.swept),
@@ -163,7 +166,7 @@ impl Sweep<'_> {
     /// Lists the Deliveries, page by page, and does with them what is to be done. Lists are in the order of namespaces.
     async fn deliveries(&mut self, namespace: Option<&str>) -> Result<(), Fault> {
         let mut from = String::new();
-        let (mut current, mut listed, mut left) = (String::new(), BTreeMap::new(), Vec::new());
+        let (mut current, mut listed) = (String::new(), BTreeMap::new());
         loop {
             let listing = Listing {
                 namespace,
@@ -172,14 +175,7 @@ impl Sweep<'_> {
                 metadata_only: true,
                 ..Listing::default()
             };
-            let page = self.page::<Item>(DELIVERIES, listing).await;
-            let Page { items, next } = match page {
-                Ok(page) => page,
-                Err(fault) => {
-                    self.finish(left).await;
-                    return Err(fault);
-                }
-            };
+            let Page { items, next } = self.page::<Item>(DELIVERIES, listing).await?;
             for Item { metadata } in items {
                 self.swept.examined += 1;
                 if metadata.namespace != current {
@@ -188,18 +184,18 @@ impl Sweep<'_> {
                 }
                 let outcome = outcome(&metadata);
                 if outcome.is_none_or(|outcome| outcome == Outcome::Received) {
-                    left.extend(self.left(&metadata));
+                    let left = self.left(&metadata);
+                    self.left.extend(left);
                 }
                 let hook = metadata.labels.get(HOOK).cloned().unwrap_or_default();
                 let deliveries: &mut Vec<Listed> = listed.entry(hook).or_default();
                 deliveries.push(Listed::of(metadata, outcome));
             }
-            let goes_on = next.is_some() && self.goes_on();
-            if !goes_on || left.len() >= QUEUE || Instant::now() >= self.hurry {
-                self.finish(std::mem::take(&mut left)).await;
+            if self.left.len() >= QUEUE || Instant::now() >= self.hurry {
+                self.finish().await;
             }
             match next {
-                Some(next) if goes_on => from = next,
+                Some(next) if self.goes_on() => from = next,
                 // A part of a Hook's Deliveries does not tell what exceeds its retention.
                 Some(_) => return Ok(()),
                 None => break,

@@ -1,6 +1,8 @@
 //! Carrying out what was left `Received`: by a crash, by a quota, or because it could not be started.
 
-use ::hooks::{Delivery, Outcome, object::Metadata};
+use std::collections::HashMap;
+
+use ::hooks::{Delivery, Outcome, object::Metadata, run::HOOK};
 use deliveries::{record::outcome_text, resource::DELIVERIES, wait};
 use futures_util::future::join_all;
 
@@ -10,6 +12,8 @@ use super::{AT_ONCE, Sweep};
 pub(super) struct Left {
     namespace: String,
     name: String,
+    /// The Hook, or nothing for what was posted.
+    hook: String,
     /// Since when, in milliseconds since 1970.
     due: i64,
 }
@@ -21,6 +25,7 @@ impl Sweep<'_> {
         (due <= self.now.as_millisecond()).then(|| Left {
             namespace: metadata.namespace.clone(),
             name: metadata.name.clone(),
+            hook: metadata.labels.get(HOOK).cloned().unwrap_or_default(),
             due,
         })
     }
@@ -30,10 +35,9 @@ impl Sweep<'_> {
         wait::due(metadata, takeover, self.options.sweep_give_up)
     }
 
-    /// Carries out what was left, what is due for the longest time first: so what came first is started first, and
-    /// nothing that is tried in vain keeps others from their turn.
-    pub(super) async fn finish(&mut self, mut left: Vec<Left>) {
-        left.sort_unstable_by(|one, other| (one.due, &one.name).cmp(&(other.due, &other.name)));
+    /// Carries out what was left, in a fair order.
+    pub(super) async fn finish(&mut self) {
+        let left = in_turn(std::mem::take(&mut self.left));
         for group in left.chunks(AT_ONCE) {
             if self.tried >= self.options.sweep_finish || !self.goes_on() {
                 self.swept.complete = false;
@@ -87,5 +91,44 @@ impl Sweep<'_> {
             "finished what was left"
         );
         Ok(true)
+    }
+}
+
+/// One of each Hook, then the next one of each: so nobody's many keep others' few from their turn. Of one Hook, what is
+/// due for the longest time is the first: so what came first is started first, and what is tried in vain goes to the end.
+fn in_turn(mut left: Vec<Left>) -> Vec<Left> {
+    left.sort_unstable_by(|one, other| (one.due, &one.name).cmp(&(other.due, &other.name)));
+    let mut turns: HashMap<(String, String), usize> = HashMap::new();
+    let turn = |left: Left| {
+        let turn = turns
+            .entry((left.namespace.clone(), left.hook.clone()))
+            .or_default();
+        *turn += 1;
+        (*turn, left)
+    };
+    let mut left: Vec<(usize, Left)> = left.into_iter().map(turn).collect();
+    left.sort_by_key(|(turn, _)| *turn);
+    left.into_iter().map(|(_, left)| left).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hook_has_its_turn_and_the_oldest_is_the_first() {
+        let left = |hook: &str, due: i64| Left {
+            namespace: "team".to_owned(),
+            name: format!("{hook}-{due}"),
+            hook: hook.to_owned(),
+            due,
+        };
+        let mut all: Vec<Left> = (1..=4).rev().map(|due| left("busy", due)).collect();
+        all.extend([left("rare", 9), left("other", 3), left("other", 2)]);
+        let names: Vec<String> = in_turn(all).into_iter().map(|left| left.name).collect();
+        let expected = [
+            "busy-1", "other-2", "rare-9", "busy-2", "other-3", "busy-3", "busy-4",
+        ];
+        assert_eq!(names, expected);
     }
 }
