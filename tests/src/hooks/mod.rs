@@ -16,6 +16,7 @@ mod rotation;
 mod scene;
 mod tasks;
 mod vectors;
+mod waiting;
 
 pub(crate) use rights::uses_all;
 pub(crate) use scene::install;
@@ -34,6 +35,7 @@ pub fn cases() -> Vec<Case> {
         admission::cases(),
         rights::cases(),
         rotation::cases(),
+        waiting::cases(),
         commands::cases(),
         large::cases(),
         tasks::cases(),

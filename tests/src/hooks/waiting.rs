@@ -1,0 +1,134 @@
+//! What the sweep does for Deliveries that nobody is at work on: those that cannot be started, and those whose payload
+//! another process has seen.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use control_plane::{Cluster, until};
+use futures_util::future::try_join;
+use http::Request;
+use serde_json::{Value, json};
+
+use super::scene::{PATIENCE, Scene, accepted, push, rule};
+use crate::{case::Case, cases};
+
+/// Age at which a sweep takes over.
+const TAKEOVER: Duration = Duration::from_secs(3);
+
+pub(super) fn cases() -> Vec<Case> {
+    cases![
+        what_a_quota_keeps_from_starting_is_given_up_and_starts_when_it_comes_again,
+        the_same_bytes_in_two_processes_are_flagged_by_the_sweep,
+    ]
+}
+
+/// A ResourceQuota of the namespace that allows no run. It counts as soon as its status says what is used.
+async fn full(scene: &Scene) -> Result<String> {
+    let path = format!("/api/v1/namespaces/{}/resourcequotas", scene.namespace);
+    let client = scene.cluster.admin();
+    let hard = json!({"count/pipelineruns.tekton.dev": "0"});
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "runs"}, "spec": {"hard": hard},
+    });
+    let request = Request::post(&path).header("content-type", "application/json");
+    client
+        .request::<Value>(request.body(quota.to_string().into_bytes())?)
+        .await?;
+    let status = json!({"status": {"hard": hard, "used": hard}});
+    let request = Request::patch(format!("{path}/runs/status"))
+        .header("content-type", "application/merge-patch+json");
+    client
+        .request::<Value>(request.body(status.to_string().into_bytes())?)
+        .await?;
+    Ok(format!("{path}/runs"))
+}
+
+async fn what_a_quota_keeps_from_starting_is_given_up_and_starts_when_it_comes_again(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
+    let scene = Scene::new(&cluster).await?;
+    let function = scene.function().await?;
+    let sender = scene
+        .github("shop", json!([rule("build")]), json!({}))
+        .await?;
+    let quota = full(&scene).await?;
+    let mut number = 0;
+    until("the quota counts", PATIENCE, async || {
+        number += 1;
+        let told = sender.push(&function, &number.to_string()).await?;
+        let reason = told["reason"].as_str().unwrap_or_default();
+        Ok(told["outcome"] == "Received" && reason.contains("exceeded quota"))
+    })
+    .await?;
+    let id = number.to_string();
+    let delivery = async || {
+        let all = scene.deliveries("shop").await?;
+        let mut all = all.into_iter();
+        all.find(|delivery| delivery["deliveryId"] == *id)
+            .context("the event is not on record")
+    };
+    let before = scene.runs("shop").await?.len();
+    let give_up = [("HOOKRUN_SWEEP_GIVE_UP".to_owned(), "6s".to_owned())];
+    scene.finish_with("shop", TAKEOVER, &give_up).await?;
+    let given_up = delivery().await?;
+    let reason = given_up["reason"].as_str().unwrap_or_default();
+    let received = given_up["receivedTime"].as_str().context("no time")?;
+    ensure!(
+        given_up["outcome"] == "Failed"
+            && given_up["attempts"].as_u64() >= Some(5)
+            && reason.contains("given up after")
+            && reason.contains(received)
+            && reason.contains("exceeded quota"),
+        "{given_up:#}"
+    );
+    let runs = scene.runs("shop").await?.len();
+    ensure!(runs == before, "{runs} runs, there were {before}");
+
+    // Somebody makes room. The sender's next try starts it, and it is one run.
+    let request = Request::delete(quota).body(Vec::new())?;
+    scene.cluster.admin().request::<Value>(request).await?;
+    until("the event starts a run", PATIENCE, async || {
+        Ok(sender.push(&function, &id).await?["outcome"] == "Created")
+    })
+    .await?;
+    ensure!(delivery().await?["outcome"] == "Created");
+    let runs = scene.runs("shop").await?.len();
+    ensure!(runs == before + 1, "{runs} runs, there were {before}");
+    Ok(())
+}
+
+async fn the_same_bytes_in_two_processes_are_flagged_by_the_sweep(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
+    let scene = Scene::new(&cluster).await?;
+    let functions = [scene.function().await?, scene.function().await?];
+    let sender = scene
+        .github("shop", json!([rule("build")]), json!({}))
+        .await?;
+    let body = push("same")?;
+    let mut names = Vec::new();
+    for (function, id) in functions.iter().zip(["first", "second"]) {
+        let told = accepted(&sender.send(function, "push", id, &body).await?)?;
+        ensure!(told["outcome"] == "Created", "{told:#}");
+        names.push(told["delivery"].clone());
+    }
+    sender.push(&functions[0], "other").await?;
+    let flagged = async || {
+        let all = scene.deliveries("shop").await?;
+        let flagged = all.into_iter().filter_map(|delivery| {
+            let other = delivery["samePayloadAs"].clone();
+            (!other.is_null()).then(|| (delivery["metadata"]["name"].clone(), other))
+        });
+        anyhow::Ok(flagged.collect::<Vec<_>>())
+    };
+    ensure!(flagged().await?.is_empty(), "one process knew of the other");
+    try_join(scene.sweep(TAKEOVER), scene.sweep(TAKEOVER)).await?;
+    let found = flagged().await?;
+    ensure!(
+        found == [(names[1].clone(), names[0].clone())],
+        "{names:?}: {found:?}"
+    );
+    let told = scene.sweep(TAKEOVER).await?;
+    ensure!(told.contains("flagged 0"), "{told}");
+    Ok(())
+}
