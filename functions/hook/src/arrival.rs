@@ -17,12 +17,6 @@ use tokio::sync::SemaphorePermit;
 
 use crate::known::Known;
 
-/// Longest value of a header that is kept, in bytes.
-const HEADER_BYTES: usize = 1024;
-
-/// Longest query that is kept, in bytes.
-const QUERY_BYTES: usize = 2048;
-
 /// A verified event.
 #[derive(Debug)]
 pub(crate) struct Arrival<'a> {
@@ -54,32 +48,10 @@ pub(crate) struct Arrival<'a> {
     pub(crate) traceparent: Option<String>,
 }
 
-/// Headers that a Delivery keeps: each once, shortened.
-pub(crate) fn kept_headers(names: &[&str], headers: &http::HeaderMap) -> BTreeMap<String, String> {
-    let kept = names.iter().filter_map(|name| {
-        let value = headers.get(*name)?.to_str().ok()?;
-        Some(((*name).to_owned(), cut(value, HEADER_BYTES)))
-    });
-    kept.collect()
-}
-
-/// The query that a Delivery keeps.
-pub(crate) fn kept_query(query: &str) -> String {
-    cut(query, QUERY_BYTES)
-}
-
-fn cut(text: &str, most: usize) -> String {
-    text.get(..text.floor_char_boundary(most))
-        .unwrap_or_default()
-        .to_owned()
-}
-
 impl Arrival<'_> {
     /// The parameters of the query by name; of one that comes twice, the last.
     pub(crate) fn parameters(&self) -> BTreeMap<String, String> {
-        form_urlencoded::parse(self.query.as_bytes())
-            .into_owned()
-            .collect()
+        providers::parameters(&self.query)
     }
 
     /// The Delivery to be stored, decided on by the rules.

@@ -44,8 +44,15 @@ pub const ENCODED: Kind = Kind {
     title: "Encoded payloads are not read",
 };
 
+/// The body is of a media type that is not read.
+pub const FORMAT: Kind = Kind {
+    slug: "payload-format",
+    status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    title: "Payloads of this format are not read",
+};
+
 /// All kinds that only this function answers with.
-pub const KINDS: &[Kind] = &[NOT_STORED, SHARE, PAYLOAD, ENCODED];
+pub const KINDS: &[Kind] = &[NOT_STORED, SHARE, PAYLOAD, ENCODED, FORMAT];
 
 /// Why an event was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +103,9 @@ impl Error {
             Self::Rejected(rejection) => rejection.problem(),
             Self::Content(error @ ContentError::Encoded(_)) => {
                 Problem::new(ENCODED, error.to_string())
+            }
+            Self::Content(error @ ContentError::Format(_)) => {
+                Problem::new(FORMAT, error.to_string())
             }
             Self::Content(error) => Problem::new(PAYLOAD, error.to_string()),
             Self::Crowded => later(RETRY_AFTER),

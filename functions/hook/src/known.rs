@@ -153,8 +153,15 @@ impl Verifier {
             secrets: Vec::new(),
             refs: Vec::new(),
         };
-        for (at, (reference, secret)) in refs.iter().zip(read).enumerate() {
+        let told = |reference: &SecretRef, wrong: &str| {
+            let at = refs.iter().position(|one| one == reference);
             let SecretRef { name, key } = reference;
+            format!(
+                "spec.verification.secretRefs[{}]: entry {key:?} of Secret {name:?}: {wrong}",
+                at.unwrap_or_default()
+            )
+        };
+        for (reference, secret) in refs.iter().zip(read) {
             let wrong = match &secret {
                 None => Some("it does not exist; create it, or take the reference out".to_owned()),
                 Some(secret) => providers::check_secret(provider, &verifier.settings, secret),
@@ -164,11 +171,19 @@ impl Verifier {
                     verifier.secrets.push(secret);
                     verifier.refs.push(reference.clone());
                 }
-                (wrong, _) => problems.push(format!(
-                    "spec.verification.secretRefs[{at}]: entry {key:?} of Secret {name:?}: {}",
-                    wrong.unwrap_or_default()
-                )),
+                (wrong, _) => problems.push(told(reference, &wrong.unwrap_or_default())),
             }
+        }
+        let Self {
+            settings, secrets, ..
+        } = &verifier;
+        for (at, wrong) in providers::check_together(provider, settings, secrets) {
+            problems.extend(
+                verifier
+                    .refs
+                    .get(at)
+                    .map(|reference| told(reference, &wrong)),
+            );
         }
         verifier
     }

@@ -35,7 +35,7 @@ use runtime::{Limits, auth::KeySource, metrics::Metrics};
 use store::{FlowStore, PayloadStore};
 use tokio::sync::Semaphore;
 
-pub use error::{ENCODED, KINDS, NOT_STORED, PAYLOAD, SHARE};
+pub use error::{ENCODED, FORMAT, KINDS, NOT_STORED, PAYLOAD, SHARE};
 pub use handler::router;
 pub use options::{Error, HookOptions, Options, SweepOptions, Takeover};
 pub use replay::replay;

@@ -4,8 +4,6 @@
 //! starts its runs is the sweep: whoever asks for a replay needs no right to start anything, and may be gone a moment
 //! later. Pure: the caller reads and creates the objects.
 
-use std::collections::BTreeMap;
-
 use hooks::{
     Delivery, Hook, Ids, Problem, Seen,
     delivery::{HookRef, Record},
@@ -36,9 +34,7 @@ pub fn replay(
     let json: Option<Value> = serde_json::from_slice(payload).ok();
     let recorded = &old.record;
     let event = providers::event::of(&recorded.provider, &recorded.event_type, json.as_ref());
-    let query: BTreeMap<String, String> = form_urlencoded::parse(recorded.query.as_bytes())
-        .into_owned()
-        .collect();
+    let query = providers::parameters(&recorded.query);
     let seen = Seen {
         body: json.as_ref().unwrap_or(&Value::Null),
         headers: &recorded.headers,
@@ -74,6 +70,8 @@ pub fn replay(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use deliveries::resource;
     use hooks::{Outcome, delivery::StoredPayload, object::Metadata};
     use serde_json::json;

@@ -21,7 +21,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    arrival::{self, Arrival},
+    arrival::Arrival,
     error::Error,
     keys::{Distrust, Keys},
     known::{Known, Place, Verifier},
@@ -194,9 +194,7 @@ impl Service {
         let room = self.room(provider, request, deadline).await?;
         let (content, problem) = match providers::content(provider, request) {
             Ok(content) => (content, None),
-            Err(error @ (ContentError::TooLarge { .. } | ContentError::Encoded(_))) => {
-                return Err(Error::Content(error));
-            }
+            Err(error) if error.turned_away().is_some() => return Err(Error::Content(error)),
             // On record, since whoever sent it will not send anything better.
             Err(error) => (unread(request), Some(error.to_string())),
         };
@@ -336,7 +334,8 @@ fn arrival(
     let Verifier {
         provider, settings, ..
     } = found.verifier;
-    let mut facts = providers::facts(provider, settings, request, &content);
+    let facts = providers::facts(provider, settings, request, &content);
+    let mut facts = facts.at(now.as_second());
     let id = Uuid::new_v4().to_string();
     if facts.key.is_empty() {
         // Nothing tells it from a legitimate repetition, so it is an event of its own.
@@ -349,10 +348,10 @@ fn arrival(
         received: now,
         event: providers::event(provider, &facts, &content),
         facts,
-        headers: arrival::kept_headers(provider.headers, request.headers),
-        query: arrival::kept_query(request.query),
+        headers: providers::kept_headers(provider, request.headers),
+        query: providers::kept_query(request.query),
         secret: None,
-        content_type: arrival::kept_query(content_type.unwrap_or_default()),
+        content_type: providers::kept_query(content_type.unwrap_or_default()),
         bytes: match content.bytes {
             std::borrow::Cow::Borrowed(bytes) => body.slice_ref(bytes),
             std::borrow::Cow::Owned(bytes) => bytes.into(),

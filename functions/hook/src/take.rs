@@ -15,7 +15,9 @@ use deliveries::{
 use hooks::{
     Delivery, Ids, Outcome, Seen,
     delivery::{RuleRecord, StoredPayload},
+    object::Metadata,
 };
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -36,6 +38,9 @@ impl Service {
         known: &Known,
         mut arrival: Arrival<'_>,
     ) -> Result<Stored, Error> {
+        if let Some(earlier) = self.repeated(cluster, known, &arrival).await? {
+            arrival.facts.key = earlier;
+        }
         let hook = &known.hook.metadata;
         let name = hooks::delivery_name(&hook.name, &hook.uid, &arrival.facts.key);
         if let Some(stored) = self.stored(cluster, slot, known, &arrival, &name).await? {
@@ -91,6 +96,29 @@ impl Service {
             self.count(cluster, slot, &stored.delivery).await;
         }
         Ok(stored)
+    }
+
+    /// The key of the event of the window before, if that is on record and this is the same one: where identical bodies are
+    /// one event for a while alone.
+    async fn repeated(
+        &self,
+        cluster: &Cluster,
+        known: &Known,
+        arrival: &Arrival<'_>,
+    ) -> Result<Option<String>, Error> {
+        let Some(earlier) = &arrival.facts.earlier else {
+            return Ok(None);
+        };
+        let Metadata {
+            name,
+            namespace,
+            uid,
+            ..
+        } = &known.hook.metadata;
+        let name = hooks::delivery_name(name, uid, earlier);
+        let found = cluster.find::<IgnoredAny>(resource::DELIVERIES, namespace, &name);
+        let found = found.await.map_err(deliveries::Error::from)?;
+        Ok(found.map(|_| earlier.clone()))
     }
 
     /// The Delivery of an event that is done with, where it is worth to ask.

@@ -304,3 +304,39 @@ async fn a_cloud_event_is_told_by_source_and_id_and_answered_as_a_broker_wants()
     let (status, told) = world.send("events", &headers, "{}").await;
     assert_eq!((status, told), (StatusCode::UNAUTHORIZED, Value::Null));
 }
+
+#[tokio::test]
+async fn a_repeated_push_to_quay_starts_one_run_and_a_second_push_another() {
+    // Windows of a minute begin at 1,699,999,980 and 1,700,000,040.
+    let at = |clock: fn() -> jiff::Timestamp| Settings {
+        clock,
+        ..Settings::default()
+    };
+    fn time(seconds: i64) -> jiff::Timestamp {
+        jiff::Timestamp::from_second(seconds).unwrap()
+    }
+    let world = at(|| time(1_700_000_035)).start();
+    world.secret("quay", "0123456789abcdef").await;
+    let spec = json!({
+        "provider": "quay",
+        "verification": {"secretRefs": [{"name": "quay"}]},
+        "rules": [{"name": "scan", "pipelineRef": {"name": "scan"}}],
+    });
+    world.hook_of("quay", spec).await;
+    let body = r#"{"repository": "acme/app", "docker_url": "quay.example.invalid/acme/app", "updated_tags": ["latest"]}"#;
+    let push = async |world: &crate::support::World| {
+        let (status, told) = world
+            .send("quay/0123456789abcdef", &http::HeaderMap::new(), body)
+            .await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+        told["duplicate"] == true
+    };
+    assert!(!push(&world).await);
+    assert!(push(&world).await, "at once");
+    // Not answered in time: it comes again after 30 s, in the next window, and perhaps to another process.
+    assert!(push(&world.again(at(|| time(1_700_000_065)))).await);
+    assert_eq!(world.runs().await.len(), 1);
+    assert!(!push(&world.again(at(|| time(1_700_000_200)))).await);
+    assert_eq!(world.runs().await.len(), 2);
+    assert_eq!(world.deliveries().await.len(), 2);
+}

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use runtime::Body;
 use serde_json::{Value, json};
 
+use crate::faults::sweeping;
 use crate::support::{NAMESPACE, PUSH, Published, SECRET, Settings, World, build, headers};
 
 async fn told(world: &World, path: &str, headers: &HeaderMap, body: &str) -> (StatusCode, String) {
@@ -158,6 +159,73 @@ async fn a_token_in_the_path_is_the_proof_of_those_who_have_no_other() {
         let (status, _) = told(&world, &wrong, &headers, body).await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn a_secret_that_counts_for_nothing_keeps_its_hook_from_being_ready() {
+    let world = Settings::default().start();
+    world.secret("plain", "a plain token").await;
+    world
+        .secret("signing", "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==")
+        .await;
+    let spec = json!({
+        "provider": "gitlab",
+        "verification": {"secretRefs": [{"name": "signing"}, {"name": "plain"}]},
+        "rules": [build()],
+    });
+    world.hook_of("shop", spec).await;
+    let mut headers = HeaderMap::new();
+    headers.insert("x-gitlab-token", "a plain token".parse().unwrap());
+    let (status, _) = told(&world, &format!("/hooks/{NAMESPACE}/shop"), &headers, PUSH).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    let ready = async || {
+        let swept = world.service.sweep(&sweeping(), Timestamp::now()).await;
+        assert_eq!(swept.unwrap().failed, None);
+        let hook = world.read_hook("shop").await;
+        let ready = &hook["status"]["conditions"][0];
+        format!("{} {}", ready["status"], ready["message"])
+    };
+    let told = ready().await;
+    let named = r#"secretRefs[1]: entry \"secret\" of Secret \"plain\""#;
+    assert!(
+        told.starts_with("\"False\"") && told.contains(named) && told.contains("legacy"),
+        "{told}"
+    );
+    world
+        .edit("shop", json!({"verification": {"legacy": true}}))
+        .await;
+    let told = ready().await;
+    assert!(!told.contains("plain"), "{told}");
+}
+
+#[tokio::test]
+async fn a_batch_of_events_is_turned_away_and_nothing_is_stored() {
+    let world = Settings::default().start();
+    world.secret("events", "a token of some length").await;
+    world
+        .hook_of(
+            "events",
+            json!({"provider": "cloudevents", "verification": {"secretRefs": [{"name": "events"}]}}),
+        )
+        .await;
+    let path = format!("/hooks/{NAMESPACE}/events");
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        "authorization",
+        "Bearer a token of some length".parse().unwrap(),
+    );
+    for media_type in [
+        "application/cloudevents-batch+json",
+        "application/cloudevents+avro",
+    ] {
+        headers.insert("content-type", media_type.parse().unwrap());
+        let (status, answer) = told(&world, &path, &headers, "[]").await;
+        assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{answer}");
+    }
+    headers.insert("authorization", "Bearer another".parse().unwrap());
+    let (status, _) = told(&world, &path, &headers, "[]").await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert_eq!(world.deliveries().await.len(), 0);
 }
 
 #[tokio::test]
