@@ -1,6 +1,9 @@
 //! What a Broker is told: an empty body, final errors as codes that Eventing does not repeat, the others as 503.
 
+use std::time::Duration;
+
 use anyhow::ensure;
+use control_plane::until;
 use http::{Method, StatusCode};
 use serde_json::json;
 
@@ -11,6 +14,9 @@ use crate::{
     onix::{Mode, Onix},
     support::{Scene, ask},
 };
+
+/// How long the garbage collector may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -137,6 +143,11 @@ pub(super) fn cases() -> Vec<Case> {
                     // What is on record answers for itself; without it the run is in the way.
                     scene.objects.delete("Delivery", run).await?;
                 }
+                until("what it owned is gone", PATIENCE, async || {
+                    let kept = scene.objects.selected("Secret", "hookrun.dev/delivery");
+                    Ok(kept.await?.is_empty())
+                })
+                .await?;
                 let answer = scene.post_as("1", &flow).await?;
                 answer.refused(409, "cannot apply kubernetes resources: ")?;
                 ensure!(answer.text.contains(&run), "{answer:?}");
