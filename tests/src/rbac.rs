@@ -236,6 +236,10 @@ async fn tour(cluster: &Cluster, rights: &[Right]) -> Result<()> {
         .create(&secret(&format!("{pending}-creds-secret")))
         .await?;
     scene.post_as("4", &flow("four")).await?.run()?;
+    // All of that is on record; whoever may not write it down says so in the log.
+    for delivery in scene.objects.all("Delivery").await? {
+        ensure!(delivery["outcome"] == "Created", "{}", scene.function.log());
+    }
     Ok(())
 }
 
