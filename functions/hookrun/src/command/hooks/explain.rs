@@ -73,7 +73,7 @@ fn line(text: &mut String, indent: &str, step: &Step) {
     let says = match step.says {
         Says::Yes => "yes",
         Says::No => "NO",
-        Says::NotChecked => "?",
+        Says::NotChecked | Says::NoSecret => "?",
     };
     let width = 15 - indent.len();
     let mut reasons = step.reason.lines();

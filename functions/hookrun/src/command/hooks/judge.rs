@@ -8,7 +8,6 @@ mod tests;
 use std::collections::BTreeMap;
 
 use hooks::Delivery;
-use http::HeaderMap;
 use providers::{Content, Facts, Proven, Provider, Settings};
 use serde::Serialize;
 use serde_json::Value;
@@ -57,6 +56,8 @@ pub(super) enum Says {
     No,
     /// Nothing could be found out here; the function would.
     NotChecked,
+    /// Nor could it, for want of a secret.
+    NoSecret,
 }
 
 /// What one rule says.
@@ -202,7 +203,7 @@ fn come_in(
     if bytes.is_empty() && settings.token.is_none() {
         let text =
             "no secret is given: put a Secret behind the Hook in its file, or use --secret-file";
-        judgement.step(STEP, Says::NotChecked, text);
+        judgement.step(STEP, Says::NoSecret, text);
     } else {
         match providers::verify(provider, settings, &bytes, &sent, request.time()) {
             Ok(Proven::Secret(at)) => {
@@ -218,24 +219,27 @@ fn come_in(
                 ),
             ),
             Err(refusal) => {
-                return Err(judgement.ends(
-                    "Refused",
-                    STEP,
-                    format!("{}: {refusal}", refusal.kind()),
-                ));
+                let mut reason = format!("{}: {refusal}", refusal.kind());
+                for (at, wrong) in providers::check_together(provider, settings, &bytes) {
+                    let name = secrets.get(at).map_or("", |(name, _)| name);
+                    reason += &format!("; secret {name}: {wrong}");
+                }
+                return Err(judgement.ends("Refused", STEP, reason));
             }
         }
     }
     let content = match providers::content(provider, &sent) {
         Ok(content) => content,
         Err(error) => {
-            return Err(judgement.ends("Failed", "content", format!("{}: {error}", error.kind())));
+            let outcome = error.turned_away().map_or("Failed", |_| "Refused");
+            let reason = format!("{}: {error}", error.kind());
+            return Err(judgement.ends(outcome, "content", reason));
         }
     };
     if providers::handshake(provider, &sent, Some(&content)).is_some() {
         return Err(handshake(judgement));
     }
-    let facts = providers::facts(provider, settings, &sent, &content);
+    let facts = providers::facts(provider, settings, &sent, &content).at(request.time());
     let event = arrived(provider, facts, content, request);
     Ok((judgement, event))
 }
@@ -255,18 +259,9 @@ fn arrived(provider: &Provider, facts: Facts, content: Content<'_>, request: &Re
         facts,
         bytes: content.bytes.len() as u64,
         json: content.json,
-        headers: kept(provider, &request.headers),
-        query: request.query.clone(),
+        headers: providers::kept_headers(provider, &request.headers),
+        query: providers::kept_query(&request.query),
     }
-}
-
-/// The headers that expressions see.
-fn kept(provider: &Provider, headers: &HeaderMap) -> BTreeMap<String, String> {
-    let kept = provider.headers.iter().filter_map(|name| {
-        let value = headers.get(*name)?.to_str().ok()?;
-        Some(((*name).to_owned(), value.to_owned()))
-    });
-    kept.collect()
 }
 
 /// The event that a Delivery records.

@@ -268,6 +268,20 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_no_url_carries_is_told_before_anything_is_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("token");
+        let with = |token: &str| {
+            std::fs::write(&file, token).expect("a file");
+            let path = file.to_str().expect("a path");
+            made(&["docker-hub", "--secret-file", path]).err()
+        };
+        let refused = with("q83vASNFZ4mrze8BI0VniavN/w==").expect("base64 with a slash");
+        assert!(refused.to_string().contains("a URL carries"), "{refused}");
+        assert!(with("q83vASNFZ4mrze8BI0VniavN_w").is_none());
+    }
+
+    #[test]
     fn two_secrets_are_never_the_same() {
         let secret = || {
             let made = made(&["github"]).expect("a hook");

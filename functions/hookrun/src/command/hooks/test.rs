@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     capture::{Captured, Request, Written},
-    judge::{Judgement, judge},
+    judge::{Judgement, Says, judge},
     source::{self, Source},
 };
 use crate::{
@@ -141,7 +141,8 @@ fn tested(source: &Source, file: &Path) -> anyhow::Result<Tested> {
         sign(&source, &mut request).with_context(in_file)?;
     }
     let judgement = judge(&source, &Captured::Request(request));
-    let differences = differences(&judgement, &case.expect);
+    let mut differences = differences(&judgement, &case.expect);
+    differences.extend(unproven(&judgement));
     Ok(Tested {
         case: file
             .file_stem()
@@ -151,6 +152,16 @@ fn tested(source: &Source, file: &Path) -> anyhow::Result<Tested> {
         passed: differences.is_empty(),
         differences,
     })
+}
+
+/// Why a case proves nothing, whatever its outcome: a forged signature would pass it, too.
+fn unproven(judgement: &Judgement) -> Option<String> {
+    let mut steps = judgement.steps.iter();
+    let step = steps.find(|step| step.says == Says::NoSecret)?;
+    Some(format!(
+        "the {} was not checked: give the case `secrets`, or put the Secret behind the Hook in hook.yaml",
+        step.step
+    ))
 }
 
 /// Adds the proof that the provider would send. Headers that the case brings stay, so that it can say type and identity.
@@ -251,4 +262,41 @@ fn text(tested: &[Tested]) -> String {
     let passed = tested.iter().filter(|case| case.passed).count();
     let _ = writeln!(text, "{passed} passed, {} failed", tested.len() - passed);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tested_with(secrets: &str) -> Tested {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hook = "apiVersion: hookrun.dev/v1alpha1\nkind: Hook\nmetadata: {name: h}\nspec:\n  provider: github\n  \
+            verification: {secretRefs: [{name: s}]}\n  rules: [{name: r, pipelineRef: {name: p}}]\n";
+        let source = source::parse(hook.as_bytes(), None).expect("a Hook");
+        let file = folder.path().join("case.yaml");
+        let case = format!(
+            "request:\n  headers: {{X-GitHub-Event: push, X-Hub-Signature-256: sha256={}}}\n  body: {{}}\n{secrets}\
+             expect: {{outcome: Created}}\n",
+            "0".repeat(64)
+        );
+        std::fs::write(&file, case).expect("a case");
+        tested(&source, &file).expect("a case that can be read")
+    }
+
+    #[test]
+    fn a_forged_signature_does_not_pass_for_want_of_a_secret() {
+        let without = tested_with("");
+        assert!(!without.passed, "{without:?}");
+        let [difference] = without.differences.as_slice() else {
+            panic!("{without:?}");
+        };
+        assert!(
+            difference.contains("give the case `secrets`"),
+            "{difference}"
+        );
+        let with = tested_with("secrets: [s]\n");
+        assert!(!with.passed, "{with:?}");
+        let told = with.differences.join("\n");
+        assert!(told.contains("mismatch"), "{told}");
+    }
 }

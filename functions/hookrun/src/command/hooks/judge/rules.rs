@@ -190,9 +190,7 @@ fn decide(hook: &Hook, event: &Event) -> Vec<RuleRecord> {
     };
     let (metadata, key) = (&hook.metadata, &event.facts.key);
     let delivery = hooks::delivery_name(&metadata.name, &metadata.uid, key);
-    let query: BTreeMap<String, String> = form_urlencoded::parse(event.query.as_bytes())
-        .into_owned()
-        .collect();
+    let query = providers::parameters(&event.query);
     let seen = Seen {
         body: event.json.as_ref().unwrap_or(&Value::Null),
         headers: &event.headers,

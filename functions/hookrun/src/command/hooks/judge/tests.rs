@@ -141,7 +141,7 @@ fn without_a_secret_the_rest_is_explained_all_the_same() {
         .steps
         .iter()
         .find(|step| step.step == "verification");
-    assert_eq!(verification.map(|step| step.says), Some(Says::NotChecked));
+    assert_eq!(verification.map(|step| step.says), Some(Says::NoSecret));
     let rule = judgement.rules.first().expect("a rule");
     assert_eq!((judgement.outcome, rule.outcome), ("Created", "Created"));
     assert_eq!(
@@ -156,5 +156,88 @@ fn without_a_secret_the_rest_is_explained_all_the_same() {
     assert_eq!(
         filter.expression.as_deref(),
         Some("!has(event.action) || event.action != 'closed'")
+    );
+}
+
+#[test]
+fn what_the_function_turns_away_is_refused_here_too() {
+    let refused = |spec: &Value, change: &dyn Fn(&mut Request)| {
+        let Captured::Request(mut request) = signed("push", &json!({"title": "a"})) else {
+            unreachable!("signed gives a request");
+        };
+        change(&mut request);
+        let judgement = judge(&source(spec, true), &Captured::Request(request));
+        (judgement.outcome, judgement.reason())
+    };
+    let github = json!({});
+    let (outcome, reason) = refused(&github, &|request| {
+        let gzip = http::HeaderValue::from_static("gzip");
+        request.headers.insert("content-encoding", gzip);
+    });
+    assert_eq!(outcome, "Refused");
+    assert!(reason.starts_with("encoded: "), "{reason}");
+    let bearer = json!({"provider": "cloudevents"});
+    let (outcome, reason) = refused(&bearer, &|request| {
+        let secret = http::HeaderValue::from_static("Bearer the secret of the tests");
+        request.headers.insert("authorization", secret);
+        let batch = http::HeaderValue::from_static("application/cloudevents-batch+json");
+        request.headers.insert("content-type", batch);
+    });
+    assert_eq!(outcome, "Refused");
+    assert!(reason.starts_with("format: "), "{reason}");
+    let hub = json!({"provider": "docker-hub"});
+    let secrets = vec![("s/secret".to_owned(), b"0123456789abcdef".to_vec())];
+    let large = Request {
+        token: Some("0123456789abcdef".to_owned()),
+        body: vec![b' '; (1 << 20) + 1],
+        ..Request::default()
+    };
+    let hook = source(&hub, false).hook;
+    let judgement = judge(&Source { hook, secrets }, &Captured::Request(large));
+    assert_eq!(judgement.outcome, "Refused");
+    let reason = judgement.reason();
+    assert!(reason.starts_with("too-large: "), "{reason}");
+}
+
+#[test]
+fn expressions_see_as_much_as_the_function_keeps() {
+    let rule = json!([{"name": "build", "pipelineRef": {"name": "p"}, "params": [
+        {"name": "agent", "expression": "headers['user-agent'].size()"},
+        {"name": "query", "expression": "query.a.size()"},
+    ]}]);
+    let Captured::Request(mut request) = signed("push", &json!({})) else {
+        unreachable!("signed gives a request");
+    };
+    let long = http::HeaderValue::try_from("a".repeat(3000)).expect("a value");
+    request.headers.insert("user-agent", long);
+    request.query = format!("a={}", "b".repeat(3000));
+    let judgement = judge(
+        &source(&json!({"rules": rule}), true),
+        &Captured::Request(request),
+    );
+    let rule = judgement.rules.first().expect("a rule");
+    let seen = [&rule.params["agent"], &rule.params["query"]];
+    assert_eq!(seen, ["1024", "2046"]);
+}
+
+#[test]
+fn a_secret_that_counts_for_nothing_is_named_where_a_request_is_refused() {
+    let hook = source(&json!({"provider": "gitlab"}), false).hook;
+    let secrets = vec![
+        ("s/plain".to_owned(), b"a plain token".to_vec()),
+        (
+            "s/signing".to_owned(),
+            b"whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==".to_vec(),
+        ),
+    ];
+    let mut request = request("push", &json!({}));
+    let token = http::HeaderValue::from_static("a plain token");
+    request.headers.insert("x-gitlab-token", token);
+    let judgement = judge(&Source { hook, secrets }, &Captured::Request(request));
+    assert_eq!(judgement.outcome, "Refused");
+    let reason = judgement.reason();
+    assert!(
+        reason.contains("secret s/plain: ") && reason.contains("legacy"),
+        "{reason}"
     );
 }
