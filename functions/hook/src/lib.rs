@@ -25,6 +25,7 @@ mod status;
 mod strangers;
 mod sweep;
 mod take;
+mod warning;
 
 use std::sync::Arc;
 

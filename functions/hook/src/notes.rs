@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use hooks::hook::Rejection;
 use tokio::time::Instant;
 
+use crate::warning::Warnings;
+
 /// Payloads that are remembered per Hook.
 const PAYLOADS: usize = 64;
 
@@ -21,6 +23,8 @@ pub(crate) struct Notes {
     pub(crate) counted: Option<Instant>,
     /// Digests of the last payloads, and the Deliveries that brought them.
     payloads: VecDeque<(String, String)>,
+    /// What somebody should look at.
+    pub(crate) warnings: Warnings,
 }
 
 impl Notes {

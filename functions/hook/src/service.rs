@@ -27,6 +27,7 @@ use crate::{
     known::{Known, Place, Verifier},
     registry::{Registry, Slot},
     status::{self, News},
+    warning,
 };
 
 /// How long a body may take. No provider's sender waits for an answer as long as that.
@@ -223,6 +224,8 @@ impl Service {
         let until = deadline.min(Instant::now() + STATUS);
         let rest = Cluster::until(self.client.clone(), self.patience.attempt, until);
         status::tell(&rest, found.slot, found.known, &news, now).await;
+        warning::note_event(found.slot, found.known, &stored, now);
+        warning::tell(&rest, found.slot, &found.known.hook.metadata.uid, now).await;
         Ok(Outcome::Stored(Box::new(stored)))
     }
 
@@ -298,6 +301,7 @@ impl Service {
             "a request was refused"
         );
         status::note_refusal(found.slot, kind, now);
+        warning::note_refusal(found.slot, found.known, kind, now);
         let (slot, known) = (Arc::clone(found.slot), Arc::clone(found.known));
         let cluster = Cluster::until(
             self.client.clone(),
@@ -306,6 +310,7 @@ impl Service {
         );
         tokio::spawn(async move {
             status::tell(&cluster, &slot, &known, &News::Other, now).await;
+            warning::tell(&cluster, &slot, &known.hook.metadata.uid, now).await;
         });
     }
 }

@@ -17,6 +17,7 @@ mod scene;
 mod tasks;
 mod vectors;
 mod waiting;
+mod warnings;
 
 pub(crate) use rights::uses_all;
 pub(crate) use scene::install;
@@ -36,6 +37,7 @@ pub fn cases() -> Vec<Case> {
         rights::cases(),
         rotation::cases(),
         waiting::cases(),
+        warnings::cases(),
         commands::cases(),
         large::cases(),
         tasks::cases(),

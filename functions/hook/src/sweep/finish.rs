@@ -7,6 +7,7 @@ use deliveries::{record::outcome_text, resource::DELIVERIES, wait};
 use futures_util::future::join_all;
 
 use super::{AT_ONCE, Sweep};
+use crate::warning;
 
 /// A Delivery that is due.
 pub(super) struct Left {
@@ -83,6 +84,7 @@ impl Sweep<'_> {
         if record.outcome == Outcome::Received {
             return Err(format!("Delivery {namespace}/{name}: {}", record.reason));
         }
+        warning::tell_of_delivery(self.service, &delivery, self.now).await;
         let outcome = outcome_text(record.outcome);
         tracing::info!(
             namespace,

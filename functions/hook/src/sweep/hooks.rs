@@ -14,7 +14,7 @@ use super::{AT_ONCE, Sweep};
 use crate::{
     known::{Known, Place},
     service::Service,
-    status,
+    status, warning,
 };
 
 /// Hooks on one page, which shows them whole.
@@ -87,6 +87,8 @@ impl Sweep<'_> {
         let (status, news) = status::settled(&place, &known, Some(&around), self.now);
         if news {
             status::write(&cluster, &place, &json!({"status": status})).await?;
+            let uid = &known.hook.metadata.uid;
+            warning::tell_of_hook(self.service, place, uid, &status, self.now).await;
         }
         Ok(())
     }

@@ -15,3 +15,4 @@ mod strangers;
 mod support;
 mod sweep;
 mod verification;
+mod warnings;

@@ -278,11 +278,12 @@ impl World {
         self.line.seen.lock().unwrap().clone()
     }
 
-    /// Writes among them, without those of a status.
+    /// Writes among them, without those of a status and of Events.
     pub(crate) fn writes(&self) -> Vec<String> {
         let mut seen = self.seen();
         seen.retain(|request| !request.starts_with("GET ") && !request.ends_with("/status"));
         seen.retain(|request| !request.contains("subjectaccessreviews"));
+        seen.retain(|request| !request.ends_with("/events"));
         seen
     }
 
