@@ -74,7 +74,7 @@ const CASE: &str = "A case is a YAML file:
   secrets: [s3cret]   # what the Secrets of the Hook hold; those in hook.yaml if not given
   sign: true          # sign the request with the first secret, as the provider would
   expect:
-    outcome: Created  # Created, Filtered, Failed, Refused (not verified) or Handshake
+    outcome: Created  # Created, Filtered, Failed, Refused (not verified, or turned away) or Handshake
     reason: mismatch  # part of the reason, if it matters
     rules:            # those that matter
     - name: build
@@ -82,7 +82,8 @@ const CASE: &str = "A case is a YAML file:
       reason: filter  # part of the reason
       params: {revision: 2e1d}   # those that matter
 
-Without `sign` the request has to bring its own proof. Example:
+Without `sign` the request has to bring its own proof. A case without any secret fails: a forged
+proof would pass it. Example:
   hookrun hooks test hooks/github";
 
 /// `hookrun hooks new`
