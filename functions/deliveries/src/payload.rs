@@ -28,6 +28,9 @@ pub const INLINE: usize = 256 << 10;
 /// Most bytes that are kept in the cluster; a Secret of the run has to hold them, too.
 pub const IN_CLUSTER: usize = flows::flow::DATA_MAX;
 
+/// How often a Secret is looked at that is there and then is not.
+const LOOKS: usize = 3;
+
 /// Most bytes before they are compressed.
 pub const PLAIN: usize = 16 << 20;
 
@@ -177,29 +180,34 @@ pub async fn keep(
         "type": "Opaque",
         "data": data,
     });
-    let created: Result<serde::de::IgnoredAny, Fault> = cluster
-        .create(SECRETS, Some(&metadata.namespace), &secret)
-        .await;
-    match created {
-        Ok(_) => Ok(()),
-        Err(fault) if fault.kind == Kind::Conflict => {
-            let found: Option<Owned> = cluster.find(SECRETS, &metadata.namespace, name).await?;
-            let ours = |found: &Owned| {
-                let mut owners = found.metadata.owner_references.iter();
-                owners.any(|owner| owner["uid"].as_str() == Some(&metadata.uid))
-            };
-            if found.as_ref().is_some_and(ours) {
-                return Ok(());
-            }
-            // One of an earlier Delivery of this name, which vanishes with it.
-            Err(Fault {
-                kind: Kind::Unavailable,
-                message: "the Secret of an earlier Delivery is still there; try again".to_owned(),
-                ..fault
-            })
+    let ours = |found: &Owned| {
+        let mut owners = found.metadata.owner_references.iter();
+        owners.any(|owner| owner["uid"].as_str() == Some(&metadata.uid))
+    };
+    for _ in 0..LOOKS {
+        let created: Result<serde::de::IgnoredAny, Fault> = cluster
+            .create(SECRETS, Some(&metadata.namespace), &secret)
+            .await;
+        match created {
+            Ok(_) => return Ok(()),
+            Err(fault) if fault.kind == Kind::Conflict => {}
+            Err(fault) => return Err(fault),
         }
-        Err(fault) => Err(fault),
+        let found: Option<Owned> = cluster.find(SECRETS, &metadata.namespace, name).await?;
+        match found {
+            Some(found) if ours(&found) => return Ok(()),
+            // One of an earlier Delivery of this name, which vanishes with it.
+            Some(_) => break,
+            // It vanished in this moment.
+            None => {}
+        }
     }
+    Err(Fault {
+        kind: Kind::Unavailable,
+        doing: format!("creating Secret {name}"),
+        message: "the Secret of an earlier Delivery is still there; try again".to_owned(),
+        retry_after: None,
+    })
 }
 
 /// The bytes of a stored event, from wherever they are in the cluster.

@@ -134,8 +134,8 @@ fn told_of<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, Strin
     pairs.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// Bytes that a payload takes in the cluster, as far as the Delivery itself tells; none where it lies in the payload store,
-/// which has a retention of its own.
+/// Bytes that a payload takes in the cluster, as far as the Delivery itself tells; none where it lies in the payload
+/// store, which has a retention of its own.
 fn kept_bytes(payload: &StoredPayload) -> u64 {
     match (&payload.gzip, &payload.object) {
         (Some(text), _) => text.len() as u64,
