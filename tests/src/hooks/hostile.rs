@@ -1,6 +1,8 @@
 //! Senders and authors of Hooks that mean harm: every request ends soon with a clear answer, what is not verified
 //! leaves nothing behind, and the next honest event is handled as if nothing had been.
 
+mod memory;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -12,16 +14,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderValue, Method};
 use serde_json::json;
 
-use super::scene::{PATIENCE, SECRET, Scene, Sender, accepted, condition, push, rule};
-use crate::{
-    aftermath,
-    case::Case,
-    cases,
-    faults::Faults,
-    function::Function,
-    s3::{BUCKET, S3},
-    support::ask,
+use self::memory::{
+    hostile_expressions_over_ten_mebibytes_end_soon,
+    many_payloads_of_small_objects_stay_within_the_memory_of_a_pod,
 };
+use super::scene::{PATIENCE, SECRET, Scene, Sender, accepted, condition, push, rule};
+use crate::{aftermath, case::Case, cases, faults::Faults, function::Function, support::ask};
 
 const MIB: u64 = 1 << 20;
 
@@ -38,9 +36,12 @@ pub(super) fn cases() -> Vec<Case> {
         one_busy_hook_leaves_room_for_the_others,
     ];
     cases.extend(
-        cases![forged_requests_by_the_thousand_write_nothing_and_leave_memory_flat]
-            .into_iter()
-            .map(Case::alone),
+        cases![
+            forged_requests_by_the_thousand_write_nothing_and_leave_memory_flat,
+            many_payloads_of_small_objects_stay_within_the_memory_of_a_pod,
+        ]
+        .into_iter()
+        .map(Case::alone),
     );
     cases
         .into_iter()
@@ -53,95 +54,6 @@ async fn is_well(function: &Function, sender: &Sender, id: &str) -> Result<()> {
     let told = sender.push(function, id).await?;
     ensure!(told["outcome"] == "Created", "an honest event: {told:#}");
     aftermath::discreet(function)
-}
-
-async fn hostile_expressions_over_ten_mebibytes_end_soon(cluster: Arc<Cluster>) -> Result<()> {
-    let scene = Scene::new(&cluster).await?;
-    let s3 = S3::start(&cluster).await?;
-    let mut setup = scene
-        .setup()
-        .env("HOOKRUN_PAYLOAD_STORE", &format!("s3://{BUCKET}"));
-    for (name, value) in s3.environment() {
-        setup = setup.env(&name, &value);
-    }
-    let function = setup.start().await?;
-    let honest = scene
-        .github("honest", json!([rule("build")]), json!({}))
-        .await?;
-    is_well(&function, &honest, "before").await?;
-    // Just within the bounds of what is read at all.
-    let items: Vec<usize> = (0..900_000).collect();
-    let text = "a".repeat(5 * usize::try_from(MIB)?);
-    let body = json!({"items": items, "text": text})
-        .to_string()
-        .into_bytes();
-    ensure!(body.len() as u64 > 10 * MIB, "{} bytes", body.len());
-    let budget = "take more than";
-    let expressions = [
-        (
-            "all-all",
-            "body.items.all(a, body.items.all(b, a <= b || b <= a))",
-            budget,
-        ),
-        (
-            "map-map",
-            "body.items.map(a, body.items.map(b, a + b)).size() == 0",
-            budget,
-        ),
-        (
-            "filter",
-            "body.items.filter(a, json(body.items).contains(string(a))).size() == 0",
-            budget,
-        ),
-        (
-            "copies",
-            "json(body.items.map(a, body)).size() == 0",
-            budget,
-        ),
-        (
-            "split",
-            "body.text.split('a').map(a, body.text).size() == 0",
-            budget,
-        ),
-        (
-            "replace",
-            "body.text.replace('a', body.text).size() == 0",
-            budget,
-        ),
-        ("pattern", "body.text.matches('(a*)*(a*)*(a*)*b')", ""),
-    ];
-    for (name, filter, said) in expressions {
-        let mut rule = rule("hostile");
-        rule["filter"] = filter.into();
-        let sender = scene.github(name, json!([rule]), json!({})).await?;
-        let before = function.memory()?;
-        let began = Instant::now();
-        let answer = sender.send(&function, "push", "1", &body).await?;
-        let took = began.elapsed();
-        let told = accepted(&answer).with_context(|| name.to_owned())?;
-        ensure!(took < SOON, "{filter} took {took:?}");
-        // Neither the body nor the Hook was refused: the expression was evaluated, up to its budget.
-        let delivery = scene.delivery(name).await?;
-        let reason = delivery["rules"][0]["reason"].as_str().unwrap_or_default();
-        ensure!(
-            delivery["rules"][0]["expression"] == filter && reason.contains(said),
-            "{filter}: {told:#}"
-        );
-        let outcome = if said.is_empty() {
-            "Filtered"
-        } else {
-            "Failed"
-        };
-        let failed = told["outcome"] == "Failed" && reason.contains(budget);
-        ensure!(told["outcome"] == outcome || failed, "{filter}: {told:#}");
-        let grown = function.memory()?.saturating_sub(before) / MIB;
-        ensure!(grown < 400, "{filter}: memory grew by {grown} MiB");
-        ensure!(
-            scene.runs(name).await?.is_empty(),
-            "{filter}: there is a run"
-        );
-    }
-    is_well(&function, &honest, "after").await
 }
 
 async fn bodies_that_cannot_be_read_are_on_record_and_start_nothing(
@@ -314,9 +226,9 @@ async fn forged_requests_by_the_thousand_write_nothing_and_leave_memory_flat(
         writes.len(),
         writes.first().map(ToString::to_string)
     );
-    // Hook and Secret once a second each, and each unknown name once a second.
+    // Hook and Secret once a second each, and both of each unknown name.
     let reads = faults.seen().len();
-    let bound = (2 + unknown.len()) * (2 + usize::try_from(took.as_secs())?);
+    let bound = 2 * (1 + unknown.len()) * (2 + usize::try_from(took.as_secs())?);
     ensure!(
         reads <= bound,
         "{reads} requests to the API server in {took:?}"
@@ -396,8 +308,8 @@ async fn one_busy_hook_leaves_room_for_the_others(cluster: Arc<Cluster>) -> Resu
         .github("quiet", json!([rule("build")]), json!({}))
         .await?;
     is_well(&function, &quiet, "before").await?;
-    // Whatever the busy Hook asks of the API server takes long.
-    let slow = crate::faults::Action::Delay(Duration::from_secs(2));
+    // Whatever the busy Hook asks of the API server takes long: more events wait for a place than it has.
+    let slow = crate::faults::Action::Delay(Duration::from_millis(500));
     faults.add(crate::faults::Rule::of("hooks/busy", slow));
     let flood = stream::iter(0..40)
         .map(async |number| {
@@ -421,15 +333,9 @@ async fn one_busy_hook_leaves_room_for_the_others(cluster: Arc<Cluster>) -> Resu
     let (answers, ()) = tokio::time::timeout(PATIENCE, async { tokio::try_join!(flood, honest) })
         .await
         .context("it did not end")??;
-    let refused = answers.iter().filter(|answer| answer.status == 503).count();
+    // Most senders never come again, so none of them is turned away while there is room.
     ensure!(
-        refused > 0,
-        "no request of the busy Hook was told to come again"
-    );
-    ensure!(
-        answers
-            .iter()
-            .all(|answer| matches!(answer.status, 202 | 503)),
+        answers.iter().all(|answer| answer.status == 202),
         "{answers:?}"
     );
     Ok(())
