@@ -1,5 +1,5 @@
-//! The Task `hookrun-fetch`, and the Pipeline of `docs/hooks.md` that uses it: what real admission says to them, and that
-//! one Hook starts it for small events and for large ones.
+//! The Task `hookrun-fetch`, and the Pipeline of `docs/hooks.md` that uses it: what real admission says to them, and
+//! that one Hook starts it for small events and for large ones.
 
 use std::{fs, sync::Arc};
 
