@@ -217,5 +217,14 @@ fn decided(known: &Known, arrival: &Arrival<'_>, delivery: &str) -> Vec<RuleReco
 fn flag(slot: &Slot, delivery: &mut Delivery) {
     let mut notes = slot.notes.lock().unwrap_or_else(PoisonError::into_inner);
     let digest = &delivery.record.payload.digest;
-    delivery.record.same_payload_as = notes.seen_before(digest, &delivery.metadata.name);
+    let Some(other) = notes.seen_before(digest, &delivery.metadata.name) else {
+        return;
+    };
+    // So that the sweep, which sees no more than metadata, does not write it again.
+    let annotation = resource::SAME_PAYLOAD_AS.to_owned();
+    delivery
+        .metadata
+        .annotations
+        .insert(annotation, other.clone());
+    delivery.record.same_payload_as = Some(other);
 }
