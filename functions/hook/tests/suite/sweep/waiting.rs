@@ -147,4 +147,8 @@ async fn the_same_payload_is_flagged_over_processes() {
     assert_eq!(flags().await, expected);
     let again = world.service.sweep(&sweeping(), now).await.unwrap();
     assert_eq!(again.flagged, 0);
+    // What a process notices itself is not written again.
+    next.push("shop", "5").await;
+    let again = world.service.sweep(&sweeping(), now).await.unwrap();
+    assert_eq!((again.flagged, flags().await.len()), (0, 2));
 }
