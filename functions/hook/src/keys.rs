@@ -1,7 +1,7 @@
 //! Whose signature is on a token. What it has to say besides is in [`TokenClaim`].
 //!
-//! Keys come from two places: from the API server, which signs the tokens of its ServiceAccounts, and from Google. A Hook
-//! may name an issuer, and a token anything it likes; neither makes us ask anybody else.
+//! Keys come from two places: from the API server, which signs the tokens of its ServiceAccounts, and from Google. A
+//! Hook may name an issuer, and a token anything it likes; neither makes us ask anybody else.
 
 use std::sync::Arc;
 
@@ -45,8 +45,8 @@ impl Keys {
 
     /// Whether a token is signed by its issuer, and says what it has to.
     ///
-    /// A token that does not even claim to be the right one is refused before anybody asks for keys: that they cannot be
-    /// had would tell that there is such a Hook. Only whoever knows how it is configured may learn that.
+    /// A token that does not even claim to be the right one is refused before anybody asks for keys: that they cannot
+    /// be had would tell that there is such a Hook. Only whoever knows how it is configured may learn that.
     pub(crate) async fn check(&self, claim: &TokenClaim, now: Timestamp) -> Result<(), Distrust> {
         claim.pretends(now.as_second()).map_err(Distrust::Refused)?;
         let google = claim.issuers.iter().any(|issuer| issuer == GOOGLE);

@@ -57,8 +57,8 @@ struct Data {
 impl Known {
     /// Reads a Hook and its Secrets, if it exists. Rules that are known from `before` are not parsed again.
     ///
-    /// That there is no Hook is known after as many requests as a Hook with one Secret takes: the time of an answer must not
-    /// tell. The Secret that is asked for then has the Hook's name, and nothing of it is looked at.
+    /// That there is no Hook is known after as many requests as a Hook with one Secret takes: the time of an answer
+    /// must not tell. The Secret that is asked for then has the Hook's name, and nothing of it is looked at.
     ///
     /// # Errors
     /// The API server could not be asked.

@@ -1,5 +1,5 @@
-//! How often something may happen: events of one Hook that are started at once (what exceeds it is stored, and started by
-//! the sweep), and reads for names that nobody has.
+//! How often something may happen: events of one Hook that are started at once (what exceeds it is stored, and started
+//! by the sweep), and reads for names that nobody has.
 
 use tokio::time::Instant;
 

@@ -1,9 +1,9 @@
 //! Which Hooks there are: read by name when an event needs one, kept for a second.
 //!
 //! A flood of requests must not become a flood of reads: for one Hook one read is under way at a time and everybody
-//! waits for it, that there is no Hook of a name is kept as long as a Hook is, and names that nobody has heard of are read
-//! as far as [`Strangers`] lets them. What is kept is bounded, and made-up names go first. Nothing in here matters for
-//! long: an empty registry gives the same answers, and a quota that is whole.
+//! waits for it, that there is no Hook of a name is kept as long as a Hook is, and names that nobody has heard of are
+//! read as far as [`Strangers`] lets them. What is kept is bounded, and made-up names go first. Nothing in here matters
+//! for long: an empty registry gives the same answers, and a quota that is whole.
 
 use std::{
     collections::HashMap,
@@ -127,8 +127,8 @@ impl Registry {
         self.strangers.are_crowded()
     }
 
-    /// The Hook of a name as it was at most a second ago, or that there is none; the latter also where a name that nobody has
-    /// heard of cannot be asked for now ([`Self::is_crowded`]).
+    /// The Hook of a name as it was at most a second ago, or that there is none; the latter also where a name that
+    /// nobody has heard of cannot be asked for now ([`Self::is_crowded`]).
     ///
     /// # Errors
     /// The API server could not be asked; for a second everybody gets the same answer.
@@ -186,8 +186,8 @@ impl Slot {
     }
 }
 
-/// Forgets names that nobody has; where that is not enough, Hooks that were not asked for lately, and then all that are not
-/// in use, which are as few as requests in flight.
+/// Forgets names that nobody has; where that is not enough, Hooks that were not asked for lately, and then all that are
+/// not in use, which are as few as requests in flight.
 fn make_room(slots: &mut HashMap<Place, Entry>) {
     let in_use = |entry: &Entry| Arc::strong_count(&entry.slot) > 1;
     let is_hook = |entry: &Entry| entry.slot.is_hook.load(Ordering::Relaxed);

@@ -1,8 +1,8 @@
-//! What happens with one request, from top to bottom: find the Hook, read the body, prove the sender, wait for a place, store,
-//! start.
+//! What happens with one request, from top to bottom: find the Hook, read the body, prove the sender, wait for a place,
+//! store, start.
 //!
-//! Nothing is read, stored or started for a sender that has not proven itself, beyond the Hook and its Secrets, which are
-//! asked for at most once a second. Such a sender holds no place of the Hook, and no memory where there is no Hook.
+//! Nothing is read, stored or started for a sender that has not proven itself, beyond the Hook and its Secrets, which
+//! are asked for at most once a second. Such a sender holds no place of the Hook, and no memory where there is no Hook.
 
 use std::{sync::Arc, time::Duration};
 
@@ -291,8 +291,8 @@ impl Service {
         Err(self.unproven())
     }
 
-    /// Counts a refusal, and tells of it in the Hook's status once in a while. The answer does not wait for that: it must
-    /// not tell by its time that there is such a Hook.
+    /// Counts a refusal, and tells of it in the Hook's status once in a while. The answer does not wait for that: it
+    /// must not tell by its time that there is such a Hook.
     fn refuse(&self, found: &Found<'_>, kind: &'static str, reason: &str, now: Timestamp) {
         self.metrics.refused(found.verifier.provider.name, kind);
         tracing::debug!(

@@ -1,7 +1,7 @@
 //! The status of a Hook: its path, whether it is ready and why not, which secrets are in use, and what was refused.
 //!
-//! Written at best effort and rarely: at once where somebody should know, otherwise at most once a minute. An event never
-//! fails for it.
+//! Written at best effort and rarely: at once where somebody should know, otherwise at most once a minute. An event
+//! never fails for it.
 
 use std::{sync::PoisonError, time::Duration};
 
@@ -44,8 +44,8 @@ pub(crate) enum News<'a> {
     Other,
 }
 
-/// Writes the status if it is due, and only over the edition that was read: another replica counts refusals, too. Whatever
-/// goes wrong is no more than logged, and what was not told is told the next time.
+/// Writes the status if it is due, and only over the edition that was read: another replica counts refusals, too.
+/// Whatever goes wrong is no more than logged, and what was not told is told the next time.
 pub(crate) async fn tell(
     cluster: &Cluster,
     slot: &Slot,

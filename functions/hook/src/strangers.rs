@@ -1,11 +1,11 @@
-//! What requests cost that name a Hook nobody has heard of. Anybody can make up names, without end, and each of them has to
-//! be asked for once.
+//! What requests cost that name a Hook nobody has heard of. Anybody can make up names, without end, and each of them
+//! has to be asked for once.
 //!
-//! So they have turns, lanes and a rate of their own, and what they use up is kept from strangers alone: a Hook that was
-//! read before is served as if nothing had been.
+//! So they have turns, lanes and a rate of their own, and what they use up is kept from strangers alone: a Hook that
+//! was read before is served as if nothing had been.
 //!
-//! While they are crowded, an event of a Hook that this process has not read yet may be told to come again (503). Whoever
-//! proves nothing is told the same then, whether there is such a Hook or not.
+//! While they are crowded, an event of a Hook that this process has not read yet may be told to come again (503).
+//! Whoever proves nothing is told the same then, whether there is such a Hook or not.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -34,8 +34,8 @@ pub(crate) struct Strangers {
 }
 
 impl Strangers {
-    /// Of a process that handles so many requests at once: a quarter of them is left to Hooks that are known, and as many
-    /// names are read at a time. Who comes when a thousand Hooks are read for the first time waits in a queue.
+    /// Of a process that handles so many requests at once: a quarter of them is left to Hooks that are known, and as
+    /// many names are read at a time. Who comes when a thousand Hooks are read for the first time waits in a queue.
     pub(crate) fn new(requests: usize) -> Self {
         let quarter = (requests / 4).max(1);
         Self {

@@ -1,8 +1,9 @@
-//! From a verified event to its Delivery: the rules decide, the payload gets a place, the quota says whether runs start now.
+//! From a verified event to its Delivery: the rules decide, the payload gets a place, the quota says whether runs start
+//! now.
 //!
-//! The first copy of an event is not asked whether it is one: that the Delivery exists is found out by creating it. Where
-//! asking costs less than what it saves it is asked first, with one read: for a name that was stored a moment ago, since who
-//! sends a copy often sends many, and for a payload that would go to the object store.
+//! The first copy of an event is not asked whether it is one: that the Delivery exists is found out by creating it.
+//! Where asking costs less than what it saves it is asked first, with one read: for a name that was stored a moment
+//! ago, since who sends a copy often sends many, and for a payload that would go to the object store.
 
 use std::{sync::PoisonError, time::Duration};
 
@@ -87,7 +88,8 @@ impl Service {
             annotations.get(resource::REQUEST) == Some(&arrival.request)
         });
         if starts && waits.is_none() && !ours {
-            // The token was taken before the create, because the Delivery says what the quota did; a copy starts nothing.
+            // The token was taken before the create, because the Delivery says what the quota did; a copy starts
+            // nothing.
             let mut bucket = slot.bucket.lock().unwrap_or_else(PoisonError::into_inner);
             bucket.give_back();
         }
@@ -98,8 +100,8 @@ impl Service {
         Ok(stored)
     }
 
-    /// The key of the event of the window before, if that is on record and this is the same one: where identical bodies are
-    /// one event for a while alone.
+    /// The key of the event of the window before, if that is on record and this is the same one: where identical bodies
+    /// are one event for a while alone.
     async fn repeated(
         &self,
         cluster: &Cluster,

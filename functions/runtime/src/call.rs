@@ -147,7 +147,8 @@ impl Call {
             .ok()
     }
 
-    /// Reads the body, which may have as many bytes as the limits of the process say. A second call gives an empty payload.
+    /// Reads the body, which may have as many bytes as the limits of the process say. A second call gives an empty
+    /// payload.
     ///
     /// # Errors
     /// As [`Self::read_up_to`].
@@ -172,8 +173,8 @@ impl Call {
     /// Reads the body and keeps it if it has at most `keep` bytes; a longer one is dropped as it comes. `time` is for a
     /// route whose senders are faster than the process asks for.
     ///
-    /// Whoever sends cannot tell which of both happened: what is dropped takes no part of the budget, but is refused where
-    /// there would be no room to keep it.
+    /// Whoever sends cannot tell which of both happened: what is dropped takes no part of the budget, but is refused
+    /// where there would be no room to keep it.
     ///
     /// # Errors
     /// As [`Self::read_up_to`].

@@ -80,8 +80,8 @@ impl ContentError {
         }
     }
 
-    /// The status with which the request is turned away, and nothing stored: where its sender can send it in another way.
-    /// None for what is recorded as it came, since whoever sent it will not send anything better.
+    /// The status with which the request is turned away, and nothing stored: where its sender can send it in another
+    /// way. None for what is recorded as it came, since whoever sent it will not send anything better.
     #[must_use]
     pub const fn turned_away(&self) -> Option<StatusCode> {
         match self {
@@ -92,9 +92,9 @@ impl ContentError {
     }
 }
 
-/// Bytes of memory that a body takes at most while it is parsed, found out without parsing it: whoever reads many bodies
-/// at once bounds what they take together. [`content()`] refuses what takes more than [`MOST_MEMORY`], which is as much as
-/// this says.
+/// Bytes of memory that a body takes at most while it is parsed, found out without parsing it: whoever reads many
+/// bodies at once bounds what they take together. [`content()`] refuses what takes more than [`MOST_MEMORY`], which is
+/// as much as this says.
 #[must_use]
 pub fn memory(provider: &Provider, request: &Request<'_>) -> usize {
     let is_event = media_type(request.headers).starts_with("application/cloudevents");

@@ -4,9 +4,10 @@
 //! constant time. Every refusal costs a pass over the body, so that the time an answer takes does not tell an unknown
 //! Hook from a wrong signature.
 //!
-//! One difference remains: each further secret of a Hook costs another pass. A MAC is made with its key from the first byte
-//! on, so the passes cannot be shared; and as many for everybody as a Hook may have secrets would let forgeries cost four
-//! times as much, to hide for the time of a change that a Hook has two. Whoever measures that learns no secret.
+//! One difference remains: each further secret of a Hook costs another pass. A MAC is made with its key from the first
+//! byte on, so the passes cannot be shared; and as many for everybody as a Hook may have secrets would let forgeries
+//! cost four times as much, to hide for the time of a change that a Hook has two. Whoever measures that learns no
+//! secret.
 
 mod signature;
 mod token;
@@ -105,8 +106,8 @@ pub fn verify(
     }
 }
 
-/// The work of a refusal: one pass over as many bytes as the body had. For a Hook that does not exist, whose bodies nobody
-/// keeps, and for a token that its issuer's keys refuse. The bytes make no difference to the time that it takes.
+/// The work of a refusal: one pass over as many bytes as the body had. For a Hook that does not exist, whose bodies
+/// nobody keeps, and for a token that its issuer's keys refuse. The bytes make no difference to the time that it takes.
 ///
 /// A wrong signature costs a Hook with several secrets a pass for each of them instead (see above).
 pub fn pretend(bytes: usize) {

@@ -6,13 +6,13 @@ const DEEPEST: usize = 64;
 /// Most values. The largest payload of GitHub, 25 MB of commits, has fewer.
 pub(super) const MOST_VALUES: usize = 1_000_000;
 
-/// Bytes of memory that one parsed body takes at most. Half as much again as 25 MiB of commits take, and a third of what a
-/// pod of the manifests has.
+/// Bytes of memory that one parsed body takes at most. Half as much again as 25 MiB of commits take, and a third of
+/// what a pod of the manifests has.
 pub(super) const MOST_MEMORY: usize = 128 << 20;
 
-/// What the parts of JSON take in memory at most, measured with the parser's own types: a number or the place of a value in
-/// a list that has just doubled, a text beside its characters, a list, an entry of an object, and the first one, which
-/// brings room for eleven.
+/// What the parts of JSON take in memory at most, measured with the parser's own types: a number or the place of a
+/// value in a list that has just doubled, a text beside its characters, a list, an entry of an object, and the first
+/// one, which brings room for eleven.
 const VALUE: usize = 64;
 const TEXT: usize = 32;
 const LIST: usize = 120;

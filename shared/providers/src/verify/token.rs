@@ -78,8 +78,8 @@ impl TokenClaim {
         self.in_time(claims, now)
     }
 
-    /// Whether the token says of itself what was asked for. This proves nothing, since anybody can write it; but what does
-    /// not even say so need not be checked any further, and nobody has to ask for keys.
+    /// Whether the token says of itself what was asked for. This proves nothing, since anybody can write it; but what
+    /// does not even say so need not be checked any further, and nobody has to ask for keys.
     ///
     /// # Errors
     ///
