@@ -26,7 +26,7 @@ use crate::{
     wire::Target,
 };
 
-/// Connections over which they come: as many requests as one Hook may have in flight.
+/// Connections over which they come.
 const CONNECTIONS: usize = 64;
 
 /// What signs a forged request.

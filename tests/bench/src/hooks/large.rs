@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use control_plane::Cluster;
 use futures_util::future::join_all;
@@ -28,6 +28,10 @@ use crate::{
 const SENDERS: usize = 64;
 const BODY: usize = 25 << 20;
 
+/// What came of one.
+const ACCEPTED: &str = "202";
+const CLOSED: &str = "broken off";
+
 pub(super) async fn measure(table: &mut Table, cluster: &Cluster) -> Result<()> {
     let scene = Scene::new(cluster).await?;
     scene.hook(HOOK).await?;
@@ -42,6 +46,7 @@ pub(super) async fn measure(table: &mut Table, cluster: &Cluster) -> Result<()> 
     let (target, sender) = (Target::open(function.address())?, scene.sender(HOOK)?);
     scene.sample(&target, &sender).await?;
     let before = function.memory()?;
+    let (stored, kept) = (scene.count("deliveries").await?, store.objects()?.len());
 
     let body = commits(&sender)?;
     let sent = (0..SENDERS).map(|_| one(&target, &sender, &body));
@@ -49,12 +54,25 @@ pub(super) async fn measure(table: &mut Table, cluster: &Cluster) -> Result<()> 
     for answer in join_all(sent).await {
         *answers.entry(answer?).or_default() += 1;
     }
+    let taken = answers.get(ACCEPTED).copied().unwrap_or_default();
+    // Who is refused before everything is sent may find the connection closed.
+    let known = |answer: &String| [ACCEPTED, "503", CLOSED].contains(&answer.as_str());
+    ensure!(taken > 0 && answers.keys().all(known), "{answers:?}");
+    let (stored, kept) = (
+        scene.count("deliveries").await? - stored,
+        store.objects()?.len() - kept,
+    );
+    ensure!(
+        (stored, kept) == (taken, taken),
+        "{taken} were taken, but there are {stored} Deliveries and {kept} payloads more"
+    );
     let answers: Vec<String> = answers
         .iter()
         .map(|(answer, count)| format!("{count} × {answer}"))
         .collect();
     let figure = format!("{SENDERS} senders of {} MiB at once", BODY >> 20);
-    table.row(&figure, answers.join(", "), "", "", "202 or 503");
+    let limit = "202 or 503; stored what is 202, and nothing else";
+    table.row(&figure, answers.join(", "), "", "", limit);
     let (highest, budget) = (peak(function.id())?, Limits::default().memory_bytes as u64);
     table.row(
         "peak memory with them",
@@ -74,12 +92,8 @@ pub(super) async fn measure(table: &mut Table, cluster: &Cluster) -> Result<()> 
 async fn one(target: &Target, sender: &Sender, body: &Bytes) -> Result<String> {
     let headers: HeaderMap = signed(SECRET, number(), body)?;
     let mut connection = target.connect().await?;
-    // Who is refused before everything is sent may find the connection closed.
     let answer = sender.send(&mut connection, headers, body.clone()).await;
-    Ok(answer.map_or_else(
-        |_| "broken off".to_owned(),
-        |answer| answer.as_u16().to_string(),
-    ))
+    Ok(answer.map_or_else(|_| CLOSED.to_owned(), |answer| answer.as_u16().to_string()))
 }
 
 /// A push of as many commits as fit.

@@ -141,6 +141,12 @@ impl<'a> Scene<'a> {
         Ok(self.cluster.admin().request(request).await?)
     }
 
+    /// How many there are of a kind of ours.
+    pub(super) async fn count(&self, plural: &str) -> Result<usize> {
+        let list = self.get(&self.path(plural)).await?;
+        list["items"].as_array().map(Vec::len).context("no list")
+    }
+
     /// Creates a Hook.
     pub(super) async fn hook(&self, name: &str) -> Result<()> {
         self.create(&self.path("hooks"), &hook(name)).await
