@@ -162,6 +162,10 @@ impl Decision<'_> {
                     "the filter passes: it depends on changed files, and the payload does not list them"
                         .clone_into(&mut record.reason);
                 }
+                // A push of a tag is on no branch: that is no mistake of whoever asks for one.
+                Err(fault @ Fault::Absent(_)) => {
+                    return Err(No::filtered(format!("the filter is not true: {fault}")));
+                }
                 Err(fault) => return Err(No::failed(format!("filter: {fault}"))),
             }
         }

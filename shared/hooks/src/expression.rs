@@ -24,7 +24,8 @@
 //! | `changed` | `event.changed('services/api/**')`: whether a changed file matches, by the rules of .gitignore |
 //!
 //! Where the payload does not list changed files, `changed` is neither true nor false: `&&` and `||` decide without it
-//! where they can, and else the whole is [`Fault::Unknown`].
+//! where they can, and else the whole is [`Fault::Unknown`]. A field that this event does not have is [`Fault::Absent`], and a
+//! filter that depends on it does not match; a field that no event has is refused before any event comes.
 //!
 //! Never here: a type checker. A wrong type is found out by the first event, and stands in its Delivery.
 

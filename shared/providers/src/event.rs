@@ -30,6 +30,40 @@ pub fn event(provider: &Provider, facts: &Facts, content: &Content<'_>) -> Event
 /// Entries that a list may have in [`Event::to_record`].
 const RECORDED_ENTRIES: usize = 256;
 
+/// The fields of an [`Event`] as JSON, those within others with a dot.
+pub const FIELDS: [&str; 30] = [
+    "type",
+    "action",
+    "repository.name",
+    "repository.fullName",
+    "repository.url",
+    "repository.cloneUrl",
+    "ref",
+    "refs",
+    "branch",
+    "tag",
+    "revision",
+    "before",
+    "changed",
+    "deleted",
+    "author",
+    "sender",
+    "pullRequest.number",
+    "pullRequest.title",
+    "pullRequest.url",
+    "pullRequest.sourceBranch",
+    "pullRequest.targetBranch",
+    "pullRequest.revision",
+    "pullRequest.author",
+    "pullRequest.fork",
+    "image.registry",
+    "image.repository",
+    "image.tag",
+    "image.tags",
+    "image.digest",
+    "image.reference",
+];
+
 /// What a payload says.
 ///
 /// As JSON its fields are in camel case, and absent ones are left out. Texts of more than 4,096 bytes are taken for

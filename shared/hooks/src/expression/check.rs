@@ -68,6 +68,15 @@ impl Place {
         self
     }
 
+    /// The field of `event` that it is or is in, as far as it is named; none where it is no part of an event.
+    pub(super) fn field(&self) -> Option<String> {
+        let names = self.steps.iter().map_while(|step| match step {
+            Step::Field(name) => Some(name.as_str()),
+            Step::Index(_) => None,
+        });
+        (self.variable == "event").then(|| names.collect::<Vec<_>>().join("."))
+    }
+
     /// What is there.
     pub(super) fn find<'a>(&self, input: &Input<'a>) -> Option<&'a Json> {
         let root = input.variable(&self.variable)?;
@@ -187,11 +196,29 @@ impl<'e> Walk<'e> {
         if self.bound.contains(&place.variable.as_str()) {
             return;
         }
+        self.check_field(&place);
         let covered = |known: &Place| {
             known.variable == place.variable && known.steps.starts_with(&place.steps)
         };
         if !self.reads.iter().any(covered) {
             self.reads.push(place);
+        }
+    }
+
+    /// An event has the same fields whoever sent it, so that a misspelt one is known before there is any.
+    fn check_field(&mut self, place: &Place) {
+        let Some(field) = place.field() else {
+            return;
+        };
+        let known = |whole: &&str| {
+            let rest = whole.strip_prefix(field.as_str());
+            rest.is_some_and(|rest| field.is_empty() || rest.is_empty() || rest.starts_with('.'))
+        };
+        if !providers::event::FIELDS.iter().any(|whole| known(&whole)) {
+            self.problem(format!(
+                "an event has no field `{place}`; there are {}",
+                providers::event::FIELDS.join(", ")
+            ));
         }
     }
 

@@ -38,6 +38,9 @@ pub enum Fault {
     /// It depends on the changed files, which the payload does not list.
     #[error("the payload does not list changed files")]
     Unknown,
+    /// It reads a field of `event` that this event does not have.
+    #[error("`{0}` does not exist")]
+    Absent(String),
     /// It cannot be evaluated, for a reason that a sentence tells.
     #[error("{0}")]
     Wrong(String),
@@ -243,8 +246,8 @@ impl<'a> Evaluation<'a, '_> {
         match (first, second) {
             (_, Ok(value)) if value == decides => Ok(Value::Bool(decides)),
             (_, Err(Fault::Exhausted)) => Err(Fault::Exhausted),
-            // What is wrong says more than what is unknown.
-            (Err(Fault::Unknown), Err(fault)) | (Err(fault), _) | (Ok(_), Err(fault)) => Err(fault),
+            (Err(one), Err(other)) => Err(weightier(one, other, decides)),
+            (Err(fault), Ok(_)) | (Ok(_), Err(fault)) => Err(fault),
             (Ok(_), Ok(_)) => Ok(Value::Bool(!decides)),
         }
     }
@@ -387,12 +390,25 @@ fn name_of(expression: &Expr) -> String {
 }
 
 fn absent(whole: &Expr, part: &str) -> Fault {
-    let place = Place::of(whole);
-    let name = place.map_or_else(
-        || part.chars().take(64).collect(),
-        |place| place.to_string(),
-    );
-    Fault::Wrong(format!("`{name}` does not exist"))
+    match Place::of(whole) {
+        Some(place) if place.field().is_some() => Fault::Absent(place.to_string()),
+        Some(place) => Fault::Wrong(format!("`{place}` does not exist")),
+        None => {
+            let part: String = part.chars().take(64).collect();
+            Fault::Wrong(format!("`{part}` does not exist"))
+        }
+    }
+}
+
+/// Which of two faults an operator has: what is wrong says more than what is absent or unknown. Without what is absent a
+/// side is not true, so that `||` depends on what is unknown, and `&&` no longer does.
+fn weightier(one: Fault, other: Fault, is_or: bool) -> Fault {
+    match (&one, &other) {
+        (Fault::Absent(_), Fault::Unknown) if is_or => other,
+        (Fault::Unknown, Fault::Absent(_)) if !is_or => other,
+        (Fault::Absent(_) | Fault::Unknown, Fault::Wrong(_) | Fault::TooLarge) => other,
+        _ => one,
+    }
 }
 
 /// What [`Expression::parse`] refuses, and therefore never comes here.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use hooks::expression::{
     Budget, Bytes, Expression, Fault, Input, MAX_DEPTH, MAX_LENGTH, MAX_LOOPS, MAX_NODES, MAX_STEPS,
 };
-use providers::event::{Event, Image, PullRequest, Repository};
+use providers::event::{Event, FIELDS, Image, PullRequest, Repository};
 use serde_json::{Value, json};
 
 /// Kinds of events, as the page has them, and how the files of their payloads begin.
@@ -88,6 +88,7 @@ fn outcome(
     match Expression::parse(text).map(|expression| evaluate(&expression, &input)) {
         Ok(Ok(value)) => value.to_string(),
         Ok(Err(Fault::Unknown)) => "unknown".to_owned(),
+        Ok(Err(Fault::Absent(place))) => format!("absent: `{place}`"),
         Ok(Err(fault)) => format!("error: {fault}"),
         Err(problems) => format!("error: {}", problems.join("; ")),
     }
@@ -304,7 +305,15 @@ fn every_field_of_an_event_is_there_with_its_type() {
     let page = page();
     let mut found = Vec::new();
     fields(&json!(whole()), "event", &mut found);
-    assert!(found.len() > 25, "{found:?}");
+    let paths: Vec<_> = found
+        .iter()
+        .map(|(path, _)| &path["event.".len()..])
+        .collect();
+    assert_eq!(paths.len(), FIELDS.len());
+    assert!(
+        FIELDS.iter().all(|field| paths.contains(field)),
+        "{paths:?}"
+    );
     for (path, kind) in &found {
         assert!(
             page.contains(&format!("\n| `{path}` | {kind} | ")),
