@@ -2,6 +2,7 @@
 //! latency of one event when nothing else goes on.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +14,6 @@ use anyhow::{Context, Result};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use control_plane::Cluster;
 use http::Method;
-use serde_json::Value;
 use system_tests::{
     function::{Function, PASSWORD, USER},
     samples::{Folder, payload, plain, rich},
@@ -22,7 +22,8 @@ use system_tests::{
 use crate::{
     Arguments,
     hooks::Sender,
-    recipe::{Door, Recipe},
+    recipe::Recipe,
+    record::one_event,
     table::{Table, median, time},
     wire::{Connection, Target},
 };
@@ -58,12 +59,26 @@ pub(crate) fn number() -> usize {
 }
 
 impl Side {
-    pub(crate) async fn connect(&self) -> Result<Connection> {
+    fn target(&self) -> &Target {
         match self {
             Self::Hookrun { target, .. }
             | Self::Webhook { target, .. }
-            | Self::Bare { target, .. } => target.connect().await,
+            | Self::Bare { target, .. } => target,
         }
+    }
+
+    pub(crate) async fn connect(&self) -> Result<Connection> {
+        self.target().connect().await
+    }
+
+    /// The same at another address.
+    pub(crate) fn at(&self, address: SocketAddr) -> Result<Self> {
+        let mut side = self.clone();
+        let (Self::Hookrun { target, .. }
+        | Self::Webhook { target, .. }
+        | Self::Bare { target, .. }) = &mut side;
+        *target = self.target().moved(address)?;
+        Ok(side)
     }
 
     /// Makes one run.
@@ -74,10 +89,7 @@ impl Side {
                 .await
                 .map(drop),
             Self::Webhook { sender, .. } => sender.push(connection, number()).await.map(drop),
-            Self::Bare { recipe, .. } => {
-                let name = recipe.name(number());
-                recipe.send(connection, &name).await
-            }
+            Self::Bare { recipe, .. } => recipe.send(connection, number()).await,
         }
     }
 
@@ -125,49 +137,53 @@ pub(crate) fn basic(user: &str, password: &str) -> String {
     )
 }
 
-/// Both sides of a door, in a namespace of their own.
-async fn sides(
-    cluster: &Cluster,
-    function: &Function,
-    namespace: &str,
-    flows: &Folder,
-    door: Door,
-) -> Result<[Side; 2]> {
-    let payload = payload(1);
-    let document: Value = match door {
-        Door::Key => rich("bench key", namespace, "1"),
-        Door::Document => plain("bench document", namespace),
-        Door::Name => plain("bench name", namespace),
-    };
-    let (path, body) = match door {
-        Door::Key => {
-            flows.put("bench", &document)?;
-            (format!("/flow/key/bench/ns/{namespace}"), payload.clone())
+/// The three ways in that are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    /// `POST /flow/name/…`, of a flow without Secrets.
+    Name,
+    /// `POST /flow`, without payload; the flow has no Secrets.
+    Document,
+    /// `POST /flow/key/…`, from a folder, with secrets, a file and a payload.
+    Key,
+}
+
+impl Door {
+    const ALL: [Self; 3] = [Self::Name, Self::Document, Self::Key];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Name => "by name",
+            Self::Document => "posted flow",
+            Self::Key => "by key, with payload",
         }
-        Door::Document => ("/flow".to_owned(), document.to_string()),
-        Door::Name => {
-            let answer = function
-                .post("/flow")
-                .body(document.to_string())
-                .send()
-                .await?;
-            anyhow::ensure!(answer.status() == 200, "{}", answer.text().await?);
-            (
-                format!("/flow/name/bench%20name/ns/{namespace}"),
-                String::new(),
-            )
-        }
-    };
-    let hookrun = Side::Hookrun {
-        target: Target::plain(function.address(), &credentials())?,
-        path,
-        body,
-    };
-    let bare = Side::Bare {
-        target: Target::api_server(cluster, &function.account().token)?,
-        recipe: Recipe::of(cluster, door, &document, namespace, payload.as_bytes()).await?,
-    };
-    Ok([hookrun, bare])
+    }
+
+    /// Whoever brings events through this door; what they need is stored before.
+    async fn side(self, function: &Function, namespace: &str, flows: &Folder) -> Result<Side> {
+        let (path, body) = match self {
+            Self::Key => {
+                flows.put("bench", &rich("bench key", namespace, "1"))?;
+                (format!("/flow/key/bench/ns/{namespace}"), payload(1))
+            }
+            Self::Document => {
+                let document = plain("bench document", namespace);
+                ("/flow".to_owned(), document.to_string())
+            }
+            Self::Name => {
+                let document = plain("bench name", namespace).to_string();
+                let answer = function.post("/flow").body(document).send().await?;
+                anyhow::ensure!(answer.status() == 200, "{}", answer.text().await?);
+                let path = format!("/flow/name/bench%20name/ns/{namespace}");
+                (path, String::new())
+            }
+        };
+        Ok(Side::Hookrun {
+            target: Target::plain(function.address(), &credentials())?,
+            path,
+            body,
+        })
+    }
 }
 
 pub(crate) async fn measure(
@@ -180,46 +196,34 @@ pub(crate) async fn measure(
     for door in Door::ALL {
         // Objects of one door are not in the way of another.
         let namespace = cluster.namespace("bench").await?;
-        let function = Function::on(cluster)
-            .run_in(&namespace)
-            .env("HOOKRUN_FLOW_STORE", &flows.url())
-            .start()
-            .await?;
-        let sides = sides(cluster, &function, &namespace, &flows, door)
-            .await
-            .with_context(|| format!("{door:?}"))?;
-        let Side::Bare { target, recipe } = &sides[1] else {
-            anyhow::bail!("the second side is the bare client");
+        let setup = || {
+            let setup = Function::on(cluster).run_in(&namespace);
+            setup.env("HOOKRUN_FLOW_STORE", &flows.url())
         };
-        let writes = recipe.len();
-        compare(
-            table,
-            arguments,
-            &sides,
-            &format!("{} ({writes} writes)", door.title()),
-        )
-        .await?;
+        let (function, title) = (setup().start().await?, door.title());
+        let hookrun = door.side(&function, &namespace, &flows).await?;
+        let recorded = one_event(cluster, setup(), function.account(), &hookrun);
+        let recorded = recorded.await.with_context(|| format!("{door:?}"))?;
+        let target = Target::api_server(cluster, &function.account().token)?;
+        let bare = |recipe: Recipe| Side::Bare {
+            target: target.clone(),
+            recipe,
+        };
+        let writes = Recipe::writes(&recorded)?;
+        let written = format!("{title} ({} writes)", writes.len());
+        let sides = [hookrun.clone(), bare(writes)];
+        compare(table, arguments, &sides, &written).await?;
         if door == Door::Name {
             // Where the rest goes: somebody has to read what is stored.
-            let recipe = recipe.reading(&namespace, "bench name");
-            let reading = Side::Bare {
-                target: target.clone(),
-                recipe,
-            };
-            let sides = [sides[0].clone(), reading];
-            compare(
-                table,
-                arguments,
-                &sides,
-                &format!("{}, the bare client reads too", door.title()),
-            )
-            .await?;
+            let reading = [hookrun, bare(Recipe::requests(&recorded)?)];
+            let title = format!("{title}, the bare client reads too");
+            compare(table, arguments, &reading, &title).await?;
         }
         let [hookrun, bare] = at_rest(&sides).await?;
-        rows.push((door, hookrun, bare));
+        rows.push((title, hookrun, bare));
     }
-    for (door, hookrun, bare) in rows {
-        tell_rest(table, door.title(), hookrun, bare);
+    for (title, hookrun, bare) in rows {
+        tell_rest(table, title, hookrun, bare);
     }
     Ok(())
 }

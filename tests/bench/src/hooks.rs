@@ -19,6 +19,7 @@ use crate::{
     Arguments,
     events::{Side, at_rest, compare, tell_rest},
     recipe::Recipe,
+    record::one_event,
     table::Table,
     wire::Target,
 };
@@ -30,12 +31,16 @@ pub(crate) use sender::Sender;
 /// The Hook of all measurements that need one alone.
 const HOOK: &str = "shop";
 
+/// Installs the definitions of both resources, without which no event is stored.
+pub(crate) async fn install(cluster: &Cluster) -> Result<()> {
+    scene::install(cluster).await
+}
+
 pub(crate) async fn measure(
     table: &mut Table,
     arguments: &Arguments,
     cluster: &Cluster,
 ) -> Result<()> {
-    scene::install(cluster).await?;
     webhook_to_run(table, arguments, cluster).await?;
     many::measure(table, arguments, cluster).await?;
     flood::measure(table, arguments, cluster).await?;
@@ -50,16 +55,15 @@ async fn webhook_to_run(table: &mut Table, arguments: &Arguments, cluster: &Clus
     let function = scene.function().start().await?;
     let target = Target::open(function.address())?;
     let sender = scene.sender(HOOK)?;
-    let delivery = scene.sample(&target, &sender).await?;
-    let recipe = Recipe::webhook(&delivery)?;
+    let webhook = Side::Webhook { target, sender };
+    let recorded = one_event(cluster, scene.function(), function.account(), &webhook).await?;
+    let recipe = Recipe::writes(&recorded)?;
     let title = format!("webhook ({} writes)", recipe.len());
-    let sides = [
-        Side::Webhook { target, sender },
-        Side::Bare {
-            target: Target::api_server(cluster, &function.account().token)?,
-            recipe,
-        },
-    ];
+    let bare = Side::Bare {
+        target: Target::api_server(cluster, &function.account().token)?,
+        recipe,
+    };
+    let sides = [webhook, bare];
     compare(table, arguments, &sides, &title).await?;
     let [hookrun, bare] = at_rest(&sides).await?;
     tell_rest(table, "webhook", hookrun, bare);

@@ -1,270 +1,161 @@
 //! What the function writes for one event, as requests that a bare client repeats.
 //!
-//! They are made by the function's own conversion, once, with a mark where each event differs; the bare client puts a
-//! name of its own there. So both sides send the same bytes but for names, and the bare one has no work besides.
+//! They are what the function sent itself ([`crate::record`]), with marks where each event differs: names, and what the
+//! API server told of objects that were created before. So both sides send the same bytes but for those, and the bare
+//! one has no work besides.
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use bytes::Bytes;
-use control_plane::Cluster;
-use flows::{Format, Label, Lowering, Payload, Request, Scope, Settings};
-use http::Method;
-use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api,
-    api::{ApiResource, DynamicObject, GroupVersionKind},
-};
+use anyhow::{Context, Result, ensure};
+use http::{HeaderMap, Method};
 use serde_json::Value;
 
-use crate::wire::Connection;
+use crate::{record::Exchange, wire::Connection};
 
-const TEKTON: &str = "tekton.dev";
-const APPLY: &str = "application/apply-patch+yaml";
-const JSON: &str = "application/json";
-const JSON_PATCH: &str = "application/json-patch+json";
-const MERGE_PATCH: &str = "application/merge-patch+json";
+/// The objects of an event whose names are its own; those of others begin with one of them.
+const NAMED: [&str; 2] = ["deliveries", "pipelineruns"];
 
-/// Stands for what the API server tells of an object until it is known: a run's UID, a Delivery's edition.
-const TOLD: &str = "00000000-0000-4000-8000-000000000000";
-
-/// The three ways in that are measured.
+/// What the API server tells of an object, and later requests repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
-    /// `POST /flow/name/…`, of a flow without Secrets.
-    Name,
-    /// `POST /flow`, without payload and Secrets.
-    Document,
-    /// `POST /flow/key/…`, from a folder, with secrets, a file and a payload.
-    Key,
+enum Told {
+    Uid,
+    ResourceVersion,
 }
 
-impl Door {
-    pub(crate) const ALL: [Self; 3] = [Self::Name, Self::Document, Self::Key];
+impl Told {
+    const ALL: [Self; 2] = [Self::Uid, Self::ResourceVersion];
 
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Name => "by name",
-            Self::Document => "posted flow",
-            Self::Key => "by key, with payload",
-        }
+    /// As it is repeated. A resource version is a number like others, and so is only known with its field.
+    fn text(self, answer: &Value) -> Option<String> {
+        let metadata = &answer["metadata"];
+        Some(match self {
+            Self::Uid => metadata["uid"].as_str()?.to_owned(),
+            Self::ResourceVersion => {
+                format!("\"resourceVersion\":{}", metadata["resourceVersion"])
+            }
+        })
     }
 }
 
-#[derive(Clone)]
+/// A part of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// The name that is the so-manieth of the event.
+    Name(usize),
+    /// The so-manieth thing that was told.
+    Told(usize),
+}
+
+/// A text with marks: before each of them, what stands there as it is; the rest behind the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Text {
+    parts: Vec<(String, Mark)>,
+    rest: String,
+}
+
+impl Text {
+    /// Puts marks where their texts are. The longer one counts where two begin at the same place.
+    fn of(mut text: &str, marks: &[(String, Mark)]) -> Self {
+        let mut parts = Vec::new();
+        loop {
+            let places = marks.iter().filter_map(|(part, mark)| {
+                let (before, after) = text.split_once(part.as_str())?;
+                Some((before, after, *mark))
+            });
+            let first = places.min_by_key(|(before, after, _)| (before.len(), after.len()));
+            let Some((before, after, mark)) = first else {
+                let rest = text.to_owned();
+                return Self { parts, rest };
+            };
+            parts.push((before.to_owned(), mark));
+            text = after;
+        }
+    }
+
+    /// The text of an event.
+    fn with(&self, names: &[String], told: &[String]) -> String {
+        let mut text = String::new();
+        for (before, mark) in &self.parts {
+            text.push_str(before);
+            let values = match mark {
+                Mark::Name(_) => names,
+                Mark::Told(_) => told,
+            };
+            let (Mark::Name(at) | Mark::Told(at)) = mark;
+            text.push_str(values.get(*at).map_or("", String::as_str));
+        }
+        text + &self.rest
+    }
+}
+
 struct Call {
     method: Method,
-    path: String,
-    content_type: &'static str,
-    body: String,
-    /// Field of the answer's metadata that later calls need.
-    tells: Option<&'static str>,
+    path: Text,
+    headers: HeaderMap,
+    body: Text,
+    /// What later calls need of the answer.
+    tells: Vec<Told>,
 }
 
-impl Call {
-    fn create(path: String, body: String, tells: Option<&'static str>) -> Self {
-        Self {
-            method: Method::POST,
-            path,
-            content_type: JSON,
-            body,
-            tells,
-        }
-    }
-}
-
-/// The writes of one event.
+/// The requests of one event; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Recipe {
-    calls: Arc<Vec<Call>>,
-    /// What stands for the run's name.
-    run: String,
+    calls: Arc<[Call]>,
+    /// The names of the event that was recorded.
+    names: Arc<[String]>,
 }
 
 impl Recipe {
-    /// The writes for an event through a door, for the flow `document`.
-    pub(crate) async fn of(
-        cluster: &Cluster,
-        door: Door,
-        document: &Value,
-        namespace: &str,
-        payload: &[u8],
-    ) -> Result<Self> {
-        let namespace: Label = namespace.parse()?;
-        let event = "bench";
-        let settings = Settings::default();
-        if door == Door::Name {
-            let name = document["name"].as_str().context("a flow has a name")?;
-            let request = Request {
-                scope: Scope::Name(name),
-                event,
-                traceparent: None,
-                payload: None,
+    /// All writes of an event.
+    pub(crate) fn writes(recorded: &[Exchange]) -> Result<Self> {
+        Self::new(recorded.iter().filter(|one| one.is_write()).collect())
+    }
+
+    /// All its requests: the bare client then knows no more than the function does.
+    pub(crate) fn requests(recorded: &[Exchange]) -> Result<Self> {
+        Self::new(recorded.iter().collect())
+    }
+
+    fn new(recorded: Vec<&Exchange>) -> Result<Self> {
+        let mut names: Vec<String> = Vec::new();
+        for Exchange { path, body, .. } in recorded.iter().filter(|one| one.creates(&NAMED)) {
+            let object: Value = serde_json::from_str(body)?;
+            let name = object["metadata"]["name"].as_str();
+            let name = name.with_context(|| format!("{path} creates an object without a name"))?;
+            if names.iter().all(|known| known != name) {
+                names.push(name.to_owned());
+            }
+        }
+        ensure!(!names.is_empty(), "the event has made no run");
+        let named = names.iter().cloned().zip((0..).map(Mark::Name));
+        let mut marks: Vec<(String, Mark)> = named.collect();
+        let (mut calls, mut count) = (Vec::new(), 0);
+        for (at, exchange) in recorded.iter().enumerate() {
+            let mut call = Call {
+                method: exchange.method.clone(),
+                path: Text::of(&exchange.path, &marks),
+                headers: exchange.headers.clone(),
+                body: Text::of(&exchange.body, &marks),
+                tells: Vec::new(),
             };
-            let stored = stored(cluster, name, &namespace).await?;
-            let run = flows::stored::snapshot(name, stored, &namespace, &request, &settings)
-                .map_err(|problems| anyhow::anyhow!("{problems}"))?;
-            return Ok(Self::new(&[], &run));
+            for told in Told::ALL {
+                let Some(text) = told.text(&exchange.answer) else {
+                    continue;
+                };
+                let mut later = recorded.iter().skip(at + 1);
+                let known = marks.iter().any(|(known, _)| *known == text);
+                if !known && later.any(|later| later.body.contains(&text)) {
+                    marks.push((text, Mark::Told(count)));
+                    call.tells.push(told);
+                    count += 1;
+                }
+            }
+            calls.push(call);
         }
-        let flow = flows::parse(
-            Format::Artisan,
-            document.to_string().as_bytes(),
-            &Lowering::default(),
-        )
-        .map_err(|problems| anyhow::anyhow!("{problems}"))?;
-        let request = match door {
-            Door::Key => Request {
-                scope: Scope::Key("bench"),
-                event,
-                traceparent: None,
-                payload: Some(Payload::Inline(payload)),
-            },
-            Door::Document | Door::Name => Request {
-                scope: Scope::Document,
-                event,
-                traceparent: None,
-                payload: None,
-            },
-        };
-        let emitted = flows::emit(&flow, &namespace, &request, &settings);
-        Ok(Self::new(&emitted.latest, &emitted.run))
-    }
-
-    fn new(latest: &[flows::tekton::Object], run: &flows::Run) -> Self {
-        let namespace = &run.namespace;
-        let mut calls: Vec<Call> = latest
-            .iter()
-            .map(|object| Call {
-                method: Method::PATCH,
-                path: format!(
-                    "{}/{}?fieldManager=bare&force=true",
-                    collection(object.group(), object.plural(), namespace),
-                    object.name()
-                ),
-                content_type: APPLY,
-                body: text(object.to_json()),
-                tells: None,
-            })
-            .collect();
-        let runs = collection(TEKTON, "pipelineruns", namespace);
-        calls.push(Call::create(
-            format!("{runs}?fieldManager=bare"),
-            text(run.object.to_json()),
-            (!run.copies.is_empty()).then_some("uid"),
-        ));
-        for copy in &run.copies {
-            let body = copy.clone().owned_by(&run.name, TOLD).to_json();
-            calls.push(Call::create(
-                format!("{}?fieldManager=bare", collection("", "secrets", namespace)),
-                text(body),
-                None,
-            ));
-        }
-        if !run.copies.is_empty() {
-            calls.push(Call {
-                method: Method::PATCH,
-                path: format!("{runs}/{}?fieldManager=bare", run.name),
-                content_type: JSON_PATCH,
-                body: serde_json::json!([
-                    {"op": "test", "path": "/metadata/uid", "value": TOLD},
-                    {"op": "test", "path": "/spec/status", "value": "PipelineRunPending"},
-                    {"op": "remove", "path": "/spec/status"},
-                ])
-                .to_string(),
-                tells: None,
-            });
-        }
-        Self {
-            calls: Arc::new(calls),
-            run: run.name.to_string(),
-        }
-    }
-
-    /// The writes for a webhook that starts one run, as they are found in its Delivery: it is stored, the run made, the
-    /// outcome put down.
-    pub(crate) fn webhook(delivery: &Value) -> Result<Self> {
-        let namespace = text_of(&delivery["metadata"]["namespace"])?;
-        let rule = &delivery["rules"][0];
-        let (name, run) = (
-            text_of(&delivery["metadata"]["name"])?,
-            text_of(&rule["run"])?,
-        );
-        // One name for both, so that there is one to replace.
-        let named = |object: &Value| object.to_string().replace(name, run);
-
-        let outcome = serde_json::json!({
-            "metadata": {
-                "resourceVersion": TOLD,
-                "labels": {"hookrun.dev/outcome": delivery["metadata"]["labels"]["hookrun.dev/outcome"]},
-            },
-            "outcome": delivery["outcome"],
-            "reason": delivery["reason"],
-            "attempts": delivery["attempts"],
-            "rules": delivery["rules"],
-            "durationMilliseconds": delivery["durationMilliseconds"],
-        });
-        let mut fresh = delivery.clone();
-        fresh["metadata"] = serde_json::json!({
-            "name": name,
-            "namespace": namespace,
-            "labels": delivery["metadata"]["labels"],
-            "annotations": delivery["metadata"]["annotations"],
-        });
-        fresh["metadata"]["labels"]["hookrun.dev/outcome"] = "Received".into();
-        fresh["rules"][0]["outcome"] = "Received".into();
-        fresh["outcome"] = "Received".into();
-        fresh["attempts"] = 0.into();
-        if let Some(fresh) = fresh.as_object_mut() {
-            fresh.remove("durationMilliseconds");
-        }
-        let deliveries = format!(
-            "/apis/{}/namespaces/{namespace}/deliveries",
-            hooks::API_VERSION
-        );
-        let runs = format!("/apis/{TEKTON}/v1/namespaces/{namespace}/pipelineruns");
-        let calls = vec![
-            Call::create(
-                format!("{deliveries}?fieldManager=bare"),
-                named(&fresh),
-                Some("resourceVersion"),
-            ),
-            Call::create(
-                format!("{runs}?fieldManager=bare"),
-                named(&rule["pipelineRun"]),
-                None,
-            ),
-            Call {
-                method: Method::PATCH,
-                path: format!("{deliveries}/{run}?fieldManager=bare"),
-                content_type: MERGE_PATCH,
-                body: named(&outcome),
-                tells: None,
-            },
-        ];
         Ok(Self {
-            calls: Arc::new(calls),
-            run: run.to_owned(),
+            calls: calls.into(),
+            names: names.into(),
         })
-    }
-
-    /// The same after the reads that a run by name needs: the bare client then knows no more than the function does.
-    pub(crate) fn reading(&self, namespace: &str, name: &str) -> Self {
-        let read = |plural: &str, name: Label| Call {
-            method: Method::GET,
-            path: format!("/apis/{TEKTON}/v1/namespaces/{namespace}/{plural}/{name}"),
-            content_type: JSON,
-            body: String::new(),
-            tells: None,
-        };
-        let mut calls = vec![
-            read("pipelines", flows::stored::pipeline_name(name)),
-            read("tasks", flows::stored::task_name(name)),
-        ];
-        calls.extend(self.calls.iter().cloned());
-        Self {
-            calls: Arc::new(calls),
-            run: self.run.clone(),
-        }
     }
 
     /// How many requests it is.
@@ -272,82 +163,150 @@ impl Recipe {
         self.calls.len()
     }
 
-    /// Sends all of them for a run of this name, one after the other.
-    pub(crate) async fn send(&self, connection: &mut Connection, run: &str) -> Result<()> {
-        let mut told = TOLD.to_owned();
+    /// Method and path of each request, with the same names for any event; sorted, as some are sent at the same time.
+    pub(crate) fn shape(&self) -> Vec<String> {
+        let names = self.names(0);
+        let calls = self.calls.iter();
+        let mut shape: Vec<String> = calls
+            .map(|call| format!("{} {}", call.method, call.path.with(&names, &[])))
+            .collect();
+        shape.sort_unstable();
+        shape
+    }
+
+    /// Sends all of them for event number `number`, one after the other.
+    pub(crate) async fn send(&self, connection: &mut Connection, number: usize) -> Result<()> {
+        let names = self.names(number);
+        let mut known = Vec::new();
         for Call {
             method,
             path,
-            content_type,
+            headers,
             body,
             tells,
         } in self.calls.iter()
         {
-            let body = Bytes::from(body.replace(&self.run, run).replace(TOLD, &told));
-            let path = path.replace(&self.run, run);
-            let answer = connection
-                .send(method.clone(), &path, content_type, body)
-                .await?;
-            if let Some(field) = tells {
-                let answer: Value = serde_json::from_slice(&answer)?;
-                answer["metadata"][field]
-                    .as_str()
-                    .with_context(|| format!("an object without {field}"))?
-                    .clone_into(&mut told);
+            let (path, body) = (path.with(&names, &known), body.with(&names, &known));
+            let asked = connection.ask_with(method.clone(), &path, headers.clone(), body);
+            let (status, answer) = asked.await?;
+            ensure!(
+                status.is_success(),
+                "{path} answered {status}: {}",
+                String::from_utf8_lossy(&answer)
+            );
+            if tells.is_empty() {
+                continue;
+            }
+            let answer = serde_json::from_slice(&answer)?;
+            for told in tells {
+                let text = told.text(&answer);
+                known.push(text.with_context(|| format!("{path} does not tell {told:?}"))?);
             }
         }
         Ok(())
     }
 
-    /// A name for the run number `number`; as long as those of the function.
-    pub(crate) fn name(&self, number: usize) -> String {
-        let base = self.run.rsplit_once('-').map_or("bench", |(base, _)| base);
-        format!("{base}-{number:010}")
+    /// The names of event number `number`: as long as those of the function, which end in digits of a digest.
+    fn names(&self, number: usize) -> Vec<String> {
+        let numbered = |name: &String| {
+            let (base, digits) = name.rsplit_once('-').unwrap_or((name, ""));
+            format!("{base}-{number:0width$}", width = digits.len())
+        };
+        self.names.iter().map(numbered).collect()
     }
 }
 
-fn text_of(value: &Value) -> Result<&str> {
-    value.as_str().with_context(|| format!("no text: {value}"))
-}
-
-fn text(json: Vec<u8>) -> String {
-    String::from_utf8_lossy(&json).into_owned()
-}
-
-fn collection(group: &str, plural: &str, namespace: &Label) -> String {
-    match group {
-        "" => format!("/api/v1/namespaces/{namespace}/{plural}"),
-        group => format!("/apis/{group}/v1/namespaces/{namespace}/{plural}"),
+impl Exchange {
+    /// Whether it creates an object of one of these kinds.
+    fn creates(&self, plurals: &[&str]) -> bool {
+        let path = self.path.split('?').next().unwrap_or_default();
+        let plural = path.rsplit('/').next().unwrap_or_default();
+        self.method == Method::POST && plurals.contains(&plural)
     }
 }
 
-/// What the cluster stores of a flow, read as the function reads it.
-async fn stored(cluster: &Cluster, name: &str, namespace: &Label) -> Result<flows::stored::Stored> {
-    let objects = |kind: &str| -> Api<DynamicObject> {
-        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(TEKTON, "v1", kind));
-        Api::namespaced_with(cluster.admin(), namespace.as_str(), &kind)
-    };
-    let name = flows::stored::pipeline_name(name);
-    let pipeline = serde_json::to_value(objects("Pipeline").get(name.as_str()).await?)?;
-    let mut tasks = std::collections::BTreeMap::new();
-    for task in flows::stored::task_names(&pipeline) {
-        tasks.insert(
-            task.clone(),
-            serde_json::to_value(objects("Task").get(&task).await?)?,
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::record::tests::exchange;
+
+    /// A webhook whose run has a name of its own, and which begins with that of the Delivery.
+    fn recorded() -> Vec<Exchange> {
+        let (deliveries, runs) = ("/x/deliveries", "/x/pipelineruns?fieldManager=m");
+        let delivery = json!({"metadata": {"name": "shop-0a", "size": "7"}, "run": "shop-0a-cafe"});
+        let outcome =
+            json!({"metadata": {"resourceVersion": "7"}, "size": "7", "run": "shop-0a-cafe"});
+        vec![
+            exchange(Method::GET, "/x/hooks/shop", &json!(null), 3),
+            exchange(Method::POST, deliveries, &delivery, 7),
+            exchange(
+                Method::POST,
+                "/x/secrets",
+                &json!({"owner": "uid-7", "name": "shop-0a-1f"}),
+                8,
+            ),
+            exchange(
+                Method::POST,
+                runs,
+                &json!({"metadata": {"name": "shop-0a-cafe"}}),
+                9,
+            ),
+            exchange(Method::POST, "/x/secrets", &json!({"owner": "uid-9"}), 10),
+            exchange(Method::PATCH, "/x/deliveries/shop-0a", &outcome, 11),
+        ]
+    }
+
+    /// What is sent when the API server tells these things.
+    fn sent(recipe: &Recipe, told: &[&str]) -> Vec<String> {
+        let (names, told) = (recipe.names(5), told.iter().map(|told| (*told).to_owned()));
+        let told: Vec<String> = told.collect();
+        let calls = recipe.calls.iter();
+        calls
+            .map(|call| {
+                format!(
+                    "{} {}",
+                    call.path.with(&names, &told),
+                    call.body.with(&names, &told)
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn names_and_what_was_told_are_replaced_and_nothing_else() {
+        let recipe = Recipe::writes(&recorded()).unwrap();
+        let tells: Vec<&[Told]> = recipe
+            .calls
+            .iter()
+            .map(|call| call.tells.as_slice())
+            .collect();
+        let [uid, both]: [&[Told]; 2] = [&[Told::Uid], &Told::ALL];
+        assert_eq!(tells, [both, &[], uid, &[], &[]]);
+        let told = ["one", "\"resourceVersion\":\"12\"", "two"];
+        assert_eq!(
+            sent(&recipe, &told),
+            [
+                r#"/x/deliveries {"metadata":{"name":"shop-05","size":"7"},"run":"shop-0a-0005"}"#,
+                r#"/x/secrets {"name":"shop-05-1f","owner":"one"}"#,
+                r#"/x/pipelineruns?fieldManager=m {"metadata":{"name":"shop-0a-0005"}}"#,
+                r#"/x/secrets {"owner":"two"}"#,
+                r#"/x/deliveries/shop-05 {"metadata":{"resourceVersion":"12"},"run":"shop-0a-0005","size":"7"}"#,
+            ]
         );
     }
-    let secrets: Api<Secret> = Api::namespaced(cluster.admin(), namespace.as_str());
-    anyhow::ensure!(
-        secrets
-            .list(&kube::api::ListParams::default())
-            .await?
-            .items
-            .is_empty(),
-        "this flow has no Secrets"
-    );
-    Ok(flows::stored::Stored {
-        pipeline,
-        tasks,
-        secrets: std::collections::BTreeMap::new(),
-    })
+
+    #[test]
+    fn reads_are_repeated_only_where_they_are_asked_for() {
+        let recorded = recorded();
+        let [writes, requests] = [Recipe::writes(&recorded), Recipe::requests(&recorded)];
+        assert_eq!((writes.unwrap().len(), requests.unwrap().len()), (5, 6));
+    }
+
+    #[test]
+    fn an_event_that_makes_no_run_is_no_recipe() {
+        let read = [exchange(Method::GET, "/x/hooks/shop", &json!(null), 1)];
+        assert!(Recipe::requests(&read).is_err());
+    }
 }

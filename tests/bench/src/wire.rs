@@ -49,6 +49,15 @@ impl Target {
         target.header(header::HOST, &address.to_string())
     }
 
+    /// The same at another address.
+    pub(crate) fn moved(&self, address: SocketAddr) -> Result<Self> {
+        let target = Self {
+            address,
+            ..self.clone()
+        };
+        target.header(header::HOST, &address.to_string())
+    }
+
     /// The same with another header, or another value of one.
     pub(crate) fn header(mut self, name: HeaderName, value: &str) -> Result<Self> {
         self.headers.insert(name, value.parse()?);
