@@ -25,16 +25,11 @@ use crate::{
 };
 use scene::Scene;
 
-pub(crate) use scene::{PIPELINE, hook, secret};
+pub(crate) use scene::{PIPELINE, hook, install, secret};
 pub(crate) use sender::Sender;
 
 /// The Hook of all measurements that need one alone.
 const HOOK: &str = "shop";
-
-/// Installs the definitions of both resources, without which no event is stored.
-pub(crate) async fn install(cluster: &Cluster) -> Result<()> {
-    scene::install(cluster).await
-}
 
 pub(crate) async fn measure(
     table: &mut Table,

@@ -158,6 +158,7 @@ async fn run(arguments: &Arguments) -> Result<Table> {
     let programs = Programs::for_tier(Tier::ControlPlane)?;
     // Tekton's admission is in the way of every write, its controller would only take the processors away.
     let cluster = Cluster::start(&programs, Options::AdmissionOnly).await?;
+    // Events of every kind are stored as Deliveries.
     hooks::install(&cluster).await?;
     if arguments.wants(Part::Process) {
         process::measure(&mut table, arguments, &cluster).await?;

@@ -32,8 +32,8 @@ pub(super) struct Scene<'a> {
     pub(super) namespace: String,
 }
 
-/// Installs the definitions of both resources.
-pub(super) async fn install(cluster: &Cluster) -> Result<()> {
+/// Installs the definitions of both resources, without which no event is stored.
+pub(crate) async fn install(cluster: &Cluster) -> Result<()> {
     for definition in hooks::crds() {
         let name = definition["metadata"]["name"].as_str().unwrap_or_default();
         let path = format!("{DEFINITIONS}/{name}");
