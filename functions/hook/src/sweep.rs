@@ -187,8 +187,8 @@ impl Sweep<'_> {
                     let left = self.left(&metadata);
                     self.left.extend(left);
                 }
-                let hook = metadata.labels.get(HOOK).cloned().unwrap_or_default();
-                let deliveries: &mut Vec<Listed> = listed.entry(hook).or_default();
+                let origin = Origin::of(&metadata);
+                let deliveries: &mut Vec<Listed> = listed.entry(origin).or_default();
                 deliveries.push(Listed::of(metadata, outcome));
             }
             if self.left.len() >= QUEUE || Instant::now() >= self.hurry {
@@ -205,14 +205,33 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// What is done once all Deliveries of a namespace are known, by their Hooks.
-    async fn settle(&mut self, namespace: &str, listed: BTreeMap<String, Vec<Listed>>) {
-        for (hook, mut deliveries) in listed {
-            self.delete(namespace, &hook, &mut deliveries).await;
+    /// What is done once all Deliveries of a namespace are known, by their origins.
+    async fn settle(&mut self, namespace: &str, listed: BTreeMap<Origin, Vec<Listed>>) {
+        for (origin, mut deliveries) in listed {
+            self.delete(namespace, &origin, &mut deliveries).await;
             // What was posted for a flow is another event each time, also where it is the same.
-            if !hook.is_empty() {
+            if let Origin::Hook(_) = origin {
                 self.flag(namespace, deliveries).await;
             }
+        }
+    }
+}
+
+/// What Deliveries have in common of which each has its retention and its turn.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Origin {
+    /// A Hook, by name.
+    Hook(String),
+    /// A flow that was posted, or for which something was.
+    Flow(String),
+}
+
+impl Origin {
+    fn of(metadata: &Metadata) -> Self {
+        let label = |name: &str| metadata.labels.get(name).cloned();
+        match label(HOOK) {
+            Some(hook) => Self::Hook(hook),
+            None => Self::Flow(label(flows::label::FLOW).unwrap_or_default()),
         }
     }
 }

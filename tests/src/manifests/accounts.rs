@@ -47,6 +47,8 @@ pub(super) fn cases() -> Vec<Case> {
                 "hookrun team-blue/hookrun",
                 "hookrun-flow hookrun/hookrun-flow",
                 "hookrun-flow-store hookrun/hookrun-flow",
+                "hookrun-flow-store-sweep hookrun/hookrun-sweep",
+                "hookrun-flow-sweep hookrun/hookrun-sweep",
                 "hookrun-hook hookrun/hookrun-hook",
                 "hookrun-sweep hookrun/hookrun-sweep",
             ];

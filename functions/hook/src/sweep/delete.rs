@@ -10,7 +10,7 @@ use deliveries::{
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
-use super::{AT_ONCE, Sweep};
+use super::{AT_ONCE, Origin, Sweep};
 
 /// A Delivery as a list of metadata shows it.
 pub(super) struct Listed {
@@ -46,18 +46,19 @@ impl Listed {
 }
 
 impl Sweep<'_> {
-    /// Deletes what exceeds the retention of a Hook; the rest is left in the list.
+    /// Deletes what exceeds the retention of a Hook or flow; the rest is left in the list.
     pub(super) async fn delete(
         &mut self,
         namespace: &str,
-        hook: &str,
+        origin: &Origin,
         deliveries: &mut Vec<Listed>,
     ) {
-        let retention = self
-            .retentions
-            .get(&(namespace.to_owned(), hook.to_owned()));
-        // Those of a Hook that is gone stay as long as those of one that says nothing. Where there was no time to list all
-        // Hooks, there is none left for deletions either.
+        let retention = match origin {
+            Origin::Hook(hook) => self.retentions.get(&(namespace.to_owned(), hook.clone())),
+            Origin::Flow(_) => None,
+        };
+        // Those of a flow, and of a Hook that is gone, stay as long as those of one that says nothing. Where there was no
+        // time to list all Hooks, there is none left for deletions either.
         let retention = retention.cloned().unwrap_or_default();
         let kept = deliveries
             .iter()

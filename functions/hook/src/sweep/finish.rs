@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 
-use ::hooks::{Delivery, Outcome, object::Metadata, run::HOOK};
+use ::hooks::{Delivery, Outcome, object::Metadata};
 use deliveries::{record::outcome_text, resource::DELIVERIES, wait};
 use futures_util::future::join_all;
 
-use super::{AT_ONCE, Sweep};
+use super::{AT_ONCE, Origin, Sweep};
 use crate::warning;
 
 /// A Delivery that is due.
 pub(super) struct Left {
     namespace: String,
     name: String,
-    /// The Hook, or nothing for what was posted.
-    hook: String,
+    /// Whose turn it is.
+    origin: Origin,
     /// Since when, in milliseconds since 1970.
     due: i64,
 }
@@ -26,7 +26,7 @@ impl Sweep<'_> {
         (due <= self.now.as_millisecond()).then(|| Left {
             namespace: metadata.namespace.clone(),
             name: metadata.name.clone(),
-            hook: metadata.labels.get(HOOK).cloned().unwrap_or_default(),
+            origin: Origin::of(metadata),
             due,
         })
     }
@@ -100,10 +100,10 @@ impl Sweep<'_> {
 /// due for the longest time is the first: so what came first is started first, and what is tried in vain goes to the end.
 fn in_turn(mut left: Vec<Left>) -> Vec<Left> {
     left.sort_unstable_by(|one, other| (one.due, &one.name).cmp(&(other.due, &other.name)));
-    let mut turns: HashMap<(String, String), usize> = HashMap::new();
+    let mut turns: HashMap<(String, Origin), usize> = HashMap::new();
     let turn = |left: Left| {
         let turn = turns
-            .entry((left.namespace.clone(), left.hook.clone()))
+            .entry((left.namespace.clone(), left.origin.clone()))
             .or_default();
         *turn += 1;
         (*turn, left)
@@ -122,7 +122,7 @@ mod tests {
         let left = |hook: &str, due: i64| Left {
             namespace: "team".to_owned(),
             name: format!("{hook}-{due}"),
-            hook: hook.to_owned(),
+            origin: Origin::Hook(hook.to_owned()),
             due,
         };
         let mut all: Vec<Left> = (1..=4).rev().map(|due| left("busy", due)).collect();
