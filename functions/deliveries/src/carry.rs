@@ -8,6 +8,7 @@ mod copies;
 
 use bytes::Bytes;
 use cluster::{Cluster, Fault, Kind, Part, Planned};
+use flows::tekton::Secret;
 use futures_util::future::join_all;
 use hooks::{Delivery, Outcome, delivery::RuleRecord};
 use jiff::Timestamp;
@@ -20,7 +21,8 @@ use copies::kept_copies;
 use crate::{
     Deliveries,
     commit::keep_all,
-    payload, record,
+    payload::{self, Kept},
+    record,
     resource::{self, DELIVERIES},
     rights,
 };
@@ -81,6 +83,15 @@ impl Came {
     }
 }
 
+/// What a Delivery owns, as far as it need not be read.
+#[derive(Clone, Copy)]
+pub(crate) struct AtHand<'a> {
+    /// Its payload.
+    pub(crate) bytes: Option<&'a Bytes>,
+    /// What its runs are to own.
+    pub(crate) kept: &'a [Kept],
+}
+
 /// What became of a Delivery that was carried out.
 #[derive(Debug)]
 pub struct Carried {
@@ -100,7 +111,10 @@ impl Deliveries {
         bytes: Option<&Bytes>,
     ) -> Carried {
         match self.look_up(cluster, delivery, bytes).await {
-            Ok(delivery) => self.start(cluster, delivery, bytes).await,
+            Ok(delivery) => {
+                self.start(cluster, delivery, AtHand { bytes, kept: &[] })
+                    .await
+            }
             Err(delivery) => Carried {
                 delivery: *delivery,
                 fault: None,
@@ -113,7 +127,7 @@ impl Deliveries {
         &self,
         cluster: &Cluster,
         mut delivery: Delivery,
-        bytes: Option<&Bytes>,
+        at_hand: AtHand<'_>,
     ) -> Carried {
         let waiting = |rule: &&RuleRecord| rule.outcome == Outcome::Received;
         let namespace = delivery.metadata.namespace.clone();
@@ -123,13 +137,16 @@ impl Deliveries {
                 rules.map(|_| refused.clone()).collect()
             }
             None => {
-                let bytes = match bytes {
+                let bytes = match at_hand.bytes {
                     Some(bytes) => Some(Ok(bytes.clone())),
                     None => needed(cluster, &delivery).await,
                 };
                 let rules = delivery.record.rules.iter().filter(waiting);
-                let starts =
-                    rules.map(|rule| self.start_rule(cluster, &delivery, rule, bytes.as_ref()));
+                let (delivery, bytes) = (&delivery, bytes.as_ref());
+                let starts = rules.map(async |rule| {
+                    let kept = kept_copies(cluster, delivery, rule, at_hand.kept).await;
+                    self.start_rule(cluster, delivery, rule, kept, bytes).await
+                });
                 join_all(starts).await
             }
         };
@@ -207,12 +224,13 @@ impl Deliveries {
         }
     }
 
-    /// Starts the run of one rule.
+    /// Starts the run of one rule, which is to own `copies`.
     async fn start_rule(
         &self,
         cluster: &Cluster,
         delivery: &Delivery,
         rule: &RuleRecord,
+        copies: Result<Vec<Secret>, Came>,
         bytes: Option<&Result<Bytes, payload::Error>>,
     ) -> Came {
         if is_unresolved(rule) {
@@ -224,7 +242,7 @@ impl Deliveries {
         if let Some(reason) = foreign(delivery, rule, run) {
             return Came::failed(reason);
         }
-        let mut copies = match kept_copies(cluster, delivery, rule, run).await {
+        let mut copies = match copies {
             Ok(copies) => copies,
             Err(came) => return came,
         };

@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Deliveries,
-    carry::{Carried, Written, copies_of},
+    carry::{AtHand, Carried, Written, copies_of},
     payload::{self, Kept},
     record,
     resource::{self, DELIVERIES},
@@ -194,7 +194,11 @@ impl Deliveries {
                 fault: None,
             });
         }
-        let begun = self.start(cluster, delivery, Some(fresh.bytes)).await;
+        let at_hand = AtHand {
+            bytes: Some(fresh.bytes),
+            kept: &fresh.kept,
+        };
+        let begun = self.start(cluster, delivery, at_hand).await;
         Ok(carried(begun, duplicate))
     }
 

@@ -15,7 +15,11 @@ use serde_json::Value;
 use store::{Class, Reference};
 
 use super::Came;
-use crate::{Deliveries, payload, resource};
+use crate::{
+    Deliveries,
+    payload::{self, Kept},
+    resource,
+};
 
 impl Deliveries {
     /// The Secret by which a run gets the payload, or learns where it lies.
@@ -75,25 +79,35 @@ pub(crate) fn copies_of(run: &Value) -> impl Iterator<Item = &str> {
     names.into_iter().flat_map(|names| names.split(','))
 }
 
-/// What a run of a flow owns, from where its Delivery keeps it.
+/// What the run of a flow is to own, from where its Delivery keeps it, as far as it is not at hand.
 pub(super) async fn kept_copies(
     cluster: &Cluster,
     delivery: &Delivery,
     rule: &RuleRecord,
-    run: &Value,
+    at_hand: &[Kept],
 ) -> Result<Vec<Secret>, Came> {
     let mut copies = Vec::new();
-    for kept in copies_of(run) {
-        let namespace = &delivery.metadata.namespace;
-        let found: Result<Option<payload::Data>, Fault> =
-            cluster.find(SECRETS, namespace, kept).await;
-        let found = found.map_err(Came::of)?;
-        let lost = || Came::failed(format!("Secret {kept:?}, which the run needs, is lost"));
-        let data = found.ok_or_else(lost)?.data;
+    for kept in rule.pipeline_run.iter().flat_map(copies_of) {
+        let data = match at_hand.iter().find(|one| one.name == kept) {
+            Some(one) => one.data.clone(),
+            None => read(cluster, delivery, kept).await?,
+        };
         let name = kept.rsplit_once('-').map_or(kept, |(name, _digits)| name);
         copies.push(secret(delivery, rule, name, data)?);
     }
     Ok(copies)
+}
+
+/// The content of a Secret of the Delivery.
+async fn read(
+    cluster: &Cluster,
+    delivery: &Delivery,
+    name: &str,
+) -> Result<BTreeMap<String, String>, Came> {
+    let namespace = &delivery.metadata.namespace;
+    let found: Result<Option<payload::Data>, Fault> = cluster.find(SECRETS, namespace, name).await;
+    let lost = || Came::failed(format!("Secret {name:?}, which the run needs, is lost"));
+    Ok(found.map_err(Came::of)?.ok_or_else(lost)?.data)
 }
 
 /// A Secret that a run owns.

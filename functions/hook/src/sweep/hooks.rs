@@ -1,6 +1,6 @@
 //! Looking at every Hook, so that its status says whether it is ready.
 
-use cluster::{Cluster, Fault, Listing, Page};
+use cluster::{Cluster, Fault, Kind, Listing, Page};
 use deliveries::{
     resource::{HOOKS, PIPELINES},
     rights,
@@ -86,7 +86,13 @@ impl Sweep<'_> {
         let around = around(&cluster, self.service, &place, &known.hook).await?;
         let (status, news) = status::settled(&place, &known, Some(&around), self.now);
         if news {
-            status::write(&cluster, &place, &json!({"status": status})).await?;
+            // Over the edition that was listed: an event may have told of a refusal meanwhile.
+            let edition = &known.hook.metadata.resource_version;
+            let patch = json!({"metadata": {"resourceVersion": edition}, "status": status});
+            match status::write(&cluster, &place, &patch).await {
+                Err(fault) if fault.kind == Kind::Conflict => return Ok(()),
+                written => written?,
+            }
             let uid = &known.hook.metadata.uid;
             warning::tell_of_hook(self.service, place, uid, &status, self.now).await;
         }

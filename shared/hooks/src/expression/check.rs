@@ -214,7 +214,7 @@ impl<'e> Walk<'e> {
             let rest = whole.strip_prefix(field.as_str());
             rest.is_some_and(|rest| field.is_empty() || rest.is_empty() || rest.starts_with('.'))
         };
-        if !providers::event::FIELDS.iter().any(|whole| known(whole)) {
+        if !providers::event::FIELDS.iter().any(known) {
             self.problem(format!(
                 "an event has no field `{place}`; there are {}",
                 providers::event::FIELDS.join(", ")
