@@ -6,8 +6,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 
 use super::{
-    CONTEXT, Identity, Payload, PayloadCopy, Place, Request, Run, Scope, Secrets, Settings, data::Data,
-    pipeline, task,
+    CONTEXT, Identity, Payload, PayloadCopy, Place, Request, Run, Scope, Secrets, Settings,
+    data::Data, pipeline, task,
 };
 use crate::{
     flow::{self, Flow},

@@ -123,7 +123,7 @@ async fn installed(cluster: &Arc<Cluster>, provider: &Provider) -> Result<(Scene
         .flatten()
     {
         let secret = reference["name"].as_str().context("a name")?;
-        scene.secret(secret, "only for this test").await?;
+        scene.secret(secret, "only-for-this-test").await?;
     }
     for object in pipelines.iter().chain([&hook]) {
         let (group, plural) = match object["kind"].as_str() {
