@@ -221,13 +221,15 @@ impl Deliveries {
     }
 }
 
-/// Whether a time is less than an age ago. What has no legal time counts as old.
+/// Whether a time is less than an age ago. What has no legal time counts as old; what came in this moment, or a little later
+/// than we think that it is, is younger than any age but none at all.
 pub fn is_younger(received: &str, now: Timestamp, age: Duration) -> bool {
     received.parse::<Timestamp>().is_ok_and(|received| {
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        now.as_millisecond()
-            .saturating_sub(received.as_millisecond())
-            < age
+        let passed = now
+            .as_millisecond()
+            .saturating_sub(received.as_millisecond());
+        passed.max(0) < age
     })
 }
 
@@ -337,4 +339,30 @@ fn replacement(
         waits.clone_into(&mut anew.record.reason);
     }
     anew
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_young_where_nobody_is_waited_for() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let younger =
+            |received: &str, seconds| is_younger(received, now, Duration::from_secs(seconds));
+        for (received, waits, at_once) in [
+            ("2026-01-02T03:04:04Z", true, false),
+            ("2026-01-02T03:04:05Z", true, false),
+            // Another process has another clock.
+            ("2026-01-02T03:04:06Z", true, false),
+            ("2026-01-02T03:03:05Z", false, false),
+            ("no time", false, false),
+        ] {
+            assert_eq!(
+                (younger(received, 60), younger(received, 0)),
+                (waits, at_once),
+                "{received}"
+            );
+        }
+    }
 }

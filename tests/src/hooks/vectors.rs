@@ -155,8 +155,17 @@ impl Vector<'_> {
         for (field, expected) in facts {
             // An event without identity has one of its own.
             let made_up = field == "key" && !self.has_identity();
+            // Where a body is its own name, it is one for a while.
+            let begins = |text: &str| {
+                let found = delivery[field].as_str().unwrap_or_default();
+                field == "key"
+                    && found
+                        .strip_prefix(text)
+                        .is_some_and(|rest| rest.starts_with(" from "))
+            };
+            let same = &delivery[field] == expected || expected.as_str().is_some_and(begins);
             ensure!(
-                made_up || &delivery[field] == expected,
+                made_up || same,
                 "{field} is {} and not {expected}",
                 delivery[field]
             );

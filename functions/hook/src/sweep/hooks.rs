@@ -6,7 +6,7 @@ use deliveries::{
     rights,
 };
 use futures_util::future::join_all;
-use hooks::Hook;
+use hooks::{Hook, Rule, hook::PipelineRef};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -135,17 +135,22 @@ async fn around(
         wrong.push(format!("spec.serviceAccountName: {lacking}"));
     }
     for (at, rule) in hook.spec.rules.iter().enumerate() {
-        let Some(name) = rule.pipeline_ref.as_ref().map(|pipeline| &pipeline.name) else {
-            continue;
+        let here = format!("spec.rules[{at}]");
+        let spec = match executes(rule) {
+            Executes::Pipeline { name, field } => {
+                let found: Option<Value> = cluster.find(PIPELINES, namespace, name).await?;
+                let Some(pipeline) = found else {
+                    wrong.push(format!(
+                        "{here}.{field}: there is no Pipeline {name:?} in namespace {namespace:?}; create it"
+                    ));
+                    continue;
+                };
+                pipeline["spec"].clone()
+            }
+            Executes::Spec(spec) => spec.clone(),
+            Executes::Elsewhere => continue,
         };
-        let pipeline: Option<Value> = cluster.find(PIPELINES, namespace, name).await?;
-        let Some(pipeline) = pipeline else {
-            wrong.push(format!(
-                "spec.rules[{at}].pipelineRef: there is no Pipeline {name:?} in namespace {namespace:?}; create it"
-            ));
-            continue;
-        };
-        let workspaces = pipeline["spec"]["workspaces"].as_array();
+        let workspaces = spec["workspaces"].as_array();
         let declared = |workspace: &str| {
             workspaces.is_some_and(|declared| declared.iter().any(|one| one["name"] == workspace))
         };
@@ -155,10 +160,40 @@ async fn around(
             .filter(|target| !declared(&target.workspace))
         {
             wrong.push(format!(
-                "spec.rules[{at}].payload.workspace: Pipeline {name:?} does not declare the workspace {:?}; declare it there",
+                "{here}.payload.workspace: the Pipeline does not declare the workspace {:?}; declare it there",
                 target.workspace
             ));
         }
     }
     Ok(wrong)
+}
+
+/// What the run of a rule executes.
+enum Executes<'a> {
+    /// A Pipeline of the namespace, named by this field of the rule.
+    Pipeline { name: &'a str, field: &'static str },
+    /// What the template says itself.
+    Spec(&'a Value),
+    /// A flow, or what a resolver finds.
+    Elsewhere,
+}
+
+fn executes(rule: &Rule) -> Executes<'_> {
+    if let Some(PipelineRef { name }) = &rule.pipeline_ref {
+        return Executes::Pipeline {
+            name,
+            field: "pipelineRef",
+        };
+    }
+    let Some(spec) = rule.pipeline_run.as_ref().map(|template| &template["spec"]) else {
+        return Executes::Elsewhere;
+    };
+    match (&spec["pipelineSpec"], spec["pipelineRef"]["name"].as_str()) {
+        (written @ Value::Object(_), _) => Executes::Spec(written),
+        (_, Some(name)) => Executes::Pipeline {
+            name,
+            field: "pipelineRun.spec.pipelineRef",
+        },
+        (_, None) => Executes::Elsewhere,
+    }
 }

@@ -162,6 +162,34 @@ async fn a_hook_says_what_the_cluster_around_it_lacks() {
 }
 
 #[tokio::test]
+async fn what_a_template_executes_is_looked_at_as_well() {
+    let written =
+        |workspaces: Value| json!({"pipelineSpec": {"tasks": [], "workspaces": workspaces}});
+    for (spec, expected) in [
+        (
+            json!({"pipelineRef": {"name": "nothing"}}),
+            "pipelineRun.spec.pipelineRef: there is no Pipeline \"nothing\"",
+        ),
+        (written(json!([])), "does not declare the workspace"),
+        (written(json!([{"name": "event"}])), ""),
+        (
+            json!({"pipelineRef": {"resolver": "git", "params": []}}),
+            "",
+        ),
+    ] {
+        let world = Settings::default().start();
+        let rule = json!({"name": "build", "pipelineRun": {"spec": spec}, "payload": {"workspace": "event"}});
+        world.hook("shop", json!([rule])).await;
+        world.service.sweep(&sweeping(), after(0)).await.unwrap();
+        let hook = world.read_hook("shop").await;
+        let ready = &hook["status"]["conditions"][0];
+        assert_eq!(ready["status"] == "True", expected.is_empty(), "{ready}");
+        let told = ready["message"].as_str().unwrap_or_default();
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn large_objects_of_one_tenant_do_not_hide_the_others() {
     let world = Settings {
         deadline: Duration::from_millis(300),
