@@ -163,6 +163,25 @@ pub(super) const NO_PULL_REQUEST: PullRequestAt = PullRequestAt {
     fork: Fork::Unknown,
 };
 
+/// Events that may be about what a pull request from a fork brings, without telling: a branch that is named may be the
+/// fork's. `any` says what every event of that provider tells.
+pub(super) const fn elsewhere(
+    any: Mapping,
+    types: &'static [&'static str],
+    source_branch: Pointers,
+    revision: Pointers,
+) -> Mapping {
+    Mapping {
+        types,
+        pull_request: Some(PullRequestAt {
+            source_branch,
+            revision,
+            ..NO_PULL_REQUEST
+        }),
+        ..any
+    }
+}
+
 /// Whether an event is about a pull request.
 #[derive(Clone, Copy)]
 pub(super) enum Present {

@@ -5,7 +5,7 @@
 
 use crate::event::mapping::{
     Deleted, Files, Fork, ImageAt, Mapping, NO_IMAGE, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING,
-    Pointers, Present, PullRequestAt, RefAt, RepositoryAt, Text, at,
+    Present, PullRequestAt, RefAt, RepositoryAt, Text, at, elsewhere,
 };
 
 pub(super) const GITEA: &[Mapping] = &[
@@ -25,11 +25,13 @@ pub(super) const GITEA: &[Mapping] = &[
     CREATE,
     DELETE,
     elsewhere(
+        ANY,
         &["workflow_run"],
         &["/workflow_run/head_branch"],
         &["/workflow_run/head_sha"],
     ),
     elsewhere(
+        ANY,
         &["workflow_job"],
         &["/workflow_job/head_branch"],
         &["/workflow_job/head_sha"],
@@ -45,7 +47,7 @@ pub(super) const GITEA: &[Mapping] = &[
         ..ANY
     },
     Mapping { types: OWN, ..ANY },
-    elsewhere(&["*"], &[], &[]),
+    elsewhere(ANY, &["*"], &[], &[]),
 ];
 
 pub(super) const GOGS: &[Mapping] = &[
@@ -68,29 +70,12 @@ pub(super) const GOGS: &[Mapping] = &[
     CREATE,
     DELETE,
     Mapping { types: OWN, ..ANY },
-    elsewhere(&["*"], &[], &[]),
+    elsewhere(ANY, &["*"], &[], &[]),
 ];
 
 /// Types that are about the repository itself, or about no code. What these servers add, such as the end of an action, is
 /// not among them, and so taken for a pull request's.
 const OWN: &[&str] = &["fork", "package", "repository", "wiki"];
-
-/// Events that may be about what a pull request from a fork brings, without telling.
-const fn elsewhere(
-    types: &'static [&'static str],
-    branch: Pointers,
-    revision: Pointers,
-) -> Mapping {
-    Mapping {
-        types,
-        pull_request: Some(PullRequestAt {
-            source_branch: branch,
-            revision,
-            ..NO_PULL_REQUEST
-        }),
-        ..ANY
-    }
-}
 
 const ANY: Mapping = Mapping {
     action: at(&["/action"]),

@@ -2,7 +2,7 @@
 
 use crate::event::mapping::{
     Deleted, Files, Fork, ImageAt, Mapping, NO_IMAGE, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING,
-    Pointers, Present, PullRequestAt, RefAt, RepositoryAt, at,
+    Present, PullRequestAt, RefAt, RepositoryAt, at, elsewhere,
 };
 
 pub(super) const GITHUB: &[Mapping] = &[
@@ -106,24 +106,32 @@ pub(super) const GITHUB: &[Mapping] = &[
         ..ANY
     },
     elsewhere(
+        ANY,
         &["check_run"],
         &["/check_run/check_suite/head_branch"],
         &["/check_run/head_sha"],
     ),
     elsewhere(
+        ANY,
         &["check_suite"],
         &["/check_suite/head_branch"],
         &["/check_suite/head_sha"],
     ),
     elsewhere(
+        ANY,
         &["workflow_job"],
         &["/workflow_job/head_branch"],
         &["/workflow_job/head_sha"],
     ),
-    elsewhere(&["deployment*"], &["/deployment/ref"], &["/deployment/sha"]),
-    elsewhere(&["status"], &[], &["/sha"]),
+    elsewhere(
+        ANY,
+        &["deployment*"],
+        &["/deployment/ref"],
+        &["/deployment/sha"],
+    ),
+    elsewhere(ANY, &["status"], &[], &["/sha"]),
     Mapping { types: OWN, ..ANY },
-    elsewhere(&["*"], &[], &[]),
+    elsewhere(ANY, &["*"], &[], &[]),
 ];
 
 /// Types that are about the repository itself, or about no code. What GitHub adds is not among them, and so taken for a
@@ -161,24 +169,6 @@ const OWN: &[&str] = &[
     "watch",
     "workflow_dispatch",
 ];
-
-/// Events that may be about what a pull request from a fork brings, without telling: a branch that is named may be the
-/// fork's.
-const fn elsewhere(
-    types: &'static [&'static str],
-    branch: Pointers,
-    revision: Pointers,
-) -> Mapping {
-    Mapping {
-        types,
-        pull_request: Some(PullRequestAt {
-            source_branch: branch,
-            revision,
-            ..NO_PULL_REQUEST
-        }),
-        ..ANY
-    }
-}
 
 /// What all events have in common.
 const ANY: Mapping = Mapping {

@@ -4,8 +4,8 @@
 //! A file that was renamed is listed under its new path alone, and a forced push does not look like one.
 
 use crate::event::mapping::{
-    Deleted, Files, Fork, Mapping, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING, Pointers, Present,
-    PullRequestAt, RefAt, RepositoryAt, Text, at,
+    Deleted, Files, Fork, Mapping, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING, Present, PullRequestAt,
+    RefAt, RepositoryAt, Text, at, elsewhere,
 };
 
 pub(super) const GITLAB: &[Mapping] = &[
@@ -65,14 +65,14 @@ pub(super) const GITLAB: &[Mapping] = &[
         ..ANY
     },
     // Names no merge request, also where the job is one's.
-    elsewhere(&["Job Hook"], &["/ref"], &["/sha"]),
+    elsewhere(ANY, &["Job Hook"], &["/ref"], &["/sha"]),
     Mapping {
         types: &["Emoji Hook"],
         author: Text::IfSame(["/user/id", "/merge_request/author_id"], "/user/username"),
         pull_request: Some(MERGE_REQUEST),
         ..ANY
     },
-    elsewhere(&["Deployment Hook"], &["/ref"], &["/commit_sha"]),
+    elsewhere(ANY, &["Deployment Hook"], &["/ref"], &["/commit_sha"]),
     Mapping {
         types: &["Release Hook"],
         action: at(&["/action"]),
@@ -81,7 +81,7 @@ pub(super) const GITLAB: &[Mapping] = &[
         ..ANY
     },
     Mapping { types: OWN, ..ANY },
-    elsewhere(&["*"], &[], &[]),
+    elsewhere(ANY, &["*"], &[], &[]),
 ];
 
 /// Types that are about the repository itself, or about no code. What GitLab adds is not among them, and so taken for a
@@ -97,23 +97,6 @@ const OWN: &[&str] = &[
     "Subgroup Hook",
     "Wiki Page Hook",
 ];
-
-/// Events that may be about what a merge request from a fork brings, without telling.
-const fn elsewhere(
-    types: &'static [&'static str],
-    branch: Pointers,
-    revision: Pointers,
-) -> Mapping {
-    Mapping {
-        types,
-        pull_request: Some(PullRequestAt {
-            source_branch: branch,
-            revision,
-            ..NO_PULL_REQUEST
-        }),
-        ..ANY
-    }
-}
 
 /// What all events have in common.
 const ANY: Mapping = Mapping {
