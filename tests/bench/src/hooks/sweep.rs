@@ -89,7 +89,7 @@ fn delivery(sample: &Value, hook: usize, number: usize) -> Value {
     delivery["metadata"]["labels"]["hookrun.dev/hook"] = name(hook).into();
     delivery["hook"]["name"] = name(hook).into();
     // Each its own payload, or the sweep would flag all but the first.
-    let digest = format!("sha256:{number:064x}");
+    let digest = format!("sha256:{number:032x}{number:032x}");
     delivery["metadata"]["annotations"]["hookrun.dev/payload-digest"] = digest.as_str().into();
     delivery["payload"]["digest"] = digest.into();
     delivery
