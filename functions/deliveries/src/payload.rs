@@ -216,28 +216,36 @@ pub async fn keep(
 /// [`Error::Lost`] where they are not; otherwise the API server could not be asked.
 pub async fn unpack(cluster: &Cluster, delivery: &Delivery) -> Result<Bytes, Error> {
     let stored = &delivery.record.payload;
-    let lost = |why: &str| Error::Lost(why.to_owned());
-    let decoded = |text: &str| {
-        BASE64_STANDARD
-            .decode(text)
-            .map_err(|_| lost("it is not base64"))
-    };
-    let compressed = match (&stored.gzip, &stored.secret_name) {
-        (Some(text), _) => decoded(text)?,
+    match (&stored.gzip, &stored.secret_name) {
+        (Some(text), _) => open(text, stored),
         (None, Some(name)) => {
             let namespace = &delivery.metadata.namespace;
             let found: Option<Data> = cluster.find(SECRETS, namespace, name).await?;
-            let mut data = found.ok_or_else(|| lost("its Secret does not exist"))?.data;
-            let text = data.remove(PAYLOAD);
-            decoded(&text.ok_or_else(|| lost("its Secret is empty"))?)?
+            let found = found.ok_or_else(|| lost("its Secret does not exist"))?;
+            let text = found.data.get(PAYLOAD);
+            open(text.ok_or_else(|| lost("its Secret is empty"))?, stored)
         }
-        (None, None) => return Err(lost("the Delivery does not say where it is")),
-    };
+        (None, None) => Err(lost("the Delivery does not say where it is")),
+    }
+}
+
+/// The bytes of a payload, from the text under which the cluster keeps them: gzip in base64.
+///
+/// # Errors
+/// [`Error::Lost`] where the text is none, or not that of this payload.
+pub fn open(text: &str, stored: &StoredPayload) -> Result<Bytes, Error> {
+    let compressed = BASE64_STANDARD
+        .decode(text)
+        .map_err(|_| lost("it is not base64"))?;
     let bytes = decompress(&compressed, stored.size).map_err(|error| lost(&error.to_string()))?;
     if digest(&bytes) != stored.digest {
         return Err(lost("its digest is another one"));
     }
     Ok(bytes)
+}
+
+fn lost(why: &str) -> Error {
+    Error::Lost(why.to_owned())
 }
 
 /// What is read of a Secret.

@@ -1,35 +1,30 @@
 //! The payload of a Delivery, from where it is kept.
 
-use std::io::Read as _;
-
 use anyhow::{Context, bail, ensure};
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use cluster::SECRETS;
-use deliveries::resource::PAYLOAD;
-use flate2::read::GzDecoder;
+use deliveries::{payload::open, resource::PAYLOAD};
 use hooks::{Delivery, delivery::StoredPayload};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use store::{Credentials, PayloadPlaceOptions, PayloadStore};
 
 use super::objects::Objects;
 
-/// The most that is unpacked: as much as a function takes. What is compressed could be anybody's.
+/// The most that is fetched: as much as a function takes.
 const LIMIT: u64 = 64 << 20;
 
 /// The payload of a Delivery that holds it.
 ///
 /// # Errors
 /// It is kept elsewhere, or is not what the Delivery says.
-pub(crate) fn inline(delivery: &Delivery) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn inline(delivery: &Delivery) -> anyhow::Result<Bytes> {
     let stored = &delivery.record.payload;
     let text = stored.gzip.as_deref().with_context(|| match (&stored.secret_name, &stored.object) {
         (Some(secret), _) => format!("its payload is in Secret {secret:?}: name the Delivery itself, so that it is read from the cluster"),
         (_, Some(object)) => format!("its payload is object {object:?} of the payload store: name the Delivery itself, so that it is read from there"),
         _ => "it has no payload".to_owned(),
     })?;
-    unpack(delivery, text)
+    Ok(open(text, stored)?)
 }
 
 /// The payload of a Delivery, which may be in a Secret or in the payload store.
@@ -52,12 +47,12 @@ pub(crate) async fn stored(
     if let Some(name) = secret_name {
         let secret: Value = objects.get(SECRETS, namespace, name).await?;
         return match secret["data"][PAYLOAD].as_str() {
-            Some(text) => Ok(unpack(delivery, text)?.into()),
+            Some(text) => Ok(open(text, &delivery.record.payload)?),
             None => bail!("Secret {name:?} has no entry {PAYLOAD:?}"),
         };
     }
     let Some(object) = object else {
-        return Ok(inline(delivery)?.into());
+        return inline(delivery);
     };
     ensure!(
         *size <= LIMIT,
@@ -97,22 +92,4 @@ fn store(place: &PayloadPlaceOptions, object: &str) -> anyhow::Result<PayloadSto
              (HOOKRUN_PAYLOAD_STORE) and the store's credentials, as the function has them (docs/stores.md)"
         )
     })
-}
-
-fn unpack(delivery: &Delivery, text: &str) -> anyhow::Result<Vec<u8>> {
-    let packed = BASE64_STANDARD
-        .decode(text)
-        .context("its payload is not base64")?;
-    let mut bytes = Vec::new();
-    let mut unpacked = GzDecoder::new(packed.as_slice()).take(LIMIT);
-    unpacked
-        .read_to_end(&mut bytes)
-        .context("its payload is not compressed by gzip")?;
-    let digits = Sha256::digest(&bytes);
-    let digits: String = digits.iter().map(|byte| format!("{byte:02x}")).collect();
-    ensure!(
-        delivery.record.payload.digest == format!("sha256:{digits}"),
-        "its payload is not the one that came: its digest is another"
-    );
-    Ok(bytes)
 }

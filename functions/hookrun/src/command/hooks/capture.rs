@@ -89,7 +89,7 @@ pub(super) fn read(file: &Path) -> anyhow::Result<Captured> {
             let delivery: Delivery =
                 serde_json::from_value(document).context("its Delivery is not one")?;
             let payload = payload::inline(&delivery)?;
-            return Ok(Captured::Delivery(Box::new(delivery), payload));
+            return Ok(Captured::Delivery(Box::new(delivery), payload.into()));
         }
         let written: Written = serde_json::from_value(document)
             .context("it is neither a captured request nor a Delivery")?;
