@@ -318,9 +318,11 @@ pub(crate) async fn write_down(cluster: &Cluster, mut delivery: Delivery) -> Del
             .find(DELIVERIES, &metadata.namespace, &metadata.name)
             .await;
         match current {
-            Ok(Some(current)) if is_same_try(&current, &delivery) => {
-                delivery.metadata.resource_version = current.metadata.resource_version;
-                delivery.record.duplicates = current.record.duplicates;
+            Ok(Some(current)) if is_same_event(&current, &delivery) => {
+                let Some(joined) = record::join(&current, &delivery) else {
+                    return current;
+                };
+                delivery = joined;
             }
             Ok(Some(current)) => return current,
             // Deleted meanwhile: what became of it is in the answer.
@@ -332,8 +334,8 @@ pub(crate) async fn write_down(cluster: &Cluster, mut delivery: Delivery) -> Del
     delivery
 }
 
-/// Whether the record still waits for what we have done.
-fn is_same_try(current: &Delivery, ours: &Delivery) -> bool {
+/// Whether two editions are of one evaluation of one event. What failed is evaluated again when it comes again.
+fn is_same_event(current: &Delivery, ours: &Delivery) -> bool {
     let request = |delivery: &Delivery| {
         delivery
             .metadata
@@ -341,9 +343,7 @@ fn is_same_try(current: &Delivery, ours: &Delivery) -> bool {
             .get(resource::REQUEST)
             .cloned()
     };
-    current.record.outcome == Outcome::Received
-        && request(current) == request(ours)
-        && current.metadata.uid == ours.metadata.uid
+    request(current) == request(ours) && current.metadata.uid == ours.metadata.uid
 }
 
 async fn write_once(cluster: &Cluster, delivery: &mut Delivery) -> Result<(), Fault> {

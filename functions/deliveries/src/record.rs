@@ -168,6 +168,35 @@ pub fn conclude(delivery: &mut Delivery, problem: Option<&str>) {
     );
 }
 
+/// What two have found out who carried out one event at the same time: of each rule what says more, and of what says the
+/// same what `ours` says. A run that was started stays on record, whoever gave it up meanwhile. Nothing where `current`
+/// says all that `ours` does.
+pub(crate) fn join(current: &Delivery, ours: &Delivery) -> Option<Delivery> {
+    let mut joined = current.clone();
+    let (mine, theirs) = (&ours.record, &mut joined.record);
+    let mut is_more = false;
+    for (theirs, mine) in theirs.rules.iter_mut().zip(&mine.rules) {
+        if said(mine) >= said(theirs) {
+            mine.clone_into(theirs);
+            is_more = true;
+        }
+    }
+    theirs.attempts = theirs.attempts.max(mine.attempts);
+    theirs.duration_milliseconds = theirs.duration_milliseconds.or(mine.duration_milliseconds);
+    conclude(&mut joined, None);
+    is_more.then_some(joined)
+}
+
+/// How much is known of what became of a rule.
+fn said(rule: &RuleRecord) -> u8 {
+    match rule.outcome {
+        Outcome::Received if rule.pipeline_run.is_none() => 0,
+        Outcome::Received => 1,
+        Outcome::Filtered | Outcome::Failed => 2,
+        Outcome::Created => 3,
+    }
+}
+
 fn told(rule: &RuleRecord) -> String {
     match (rule.outcome, &rule.run) {
         (Outcome::Created, Some(run)) => format!("rule {}: run {run}", rule.name),
@@ -195,7 +224,8 @@ pub fn rfc3339(time: Timestamp) -> String {
 mod tests {
     use super::*;
 
-    fn concluded(outcomes: &[Outcome]) -> Outcome {
+    /// A Delivery whose rules have come so far.
+    fn of(outcomes: &[Outcome]) -> Delivery {
         let rules = outcomes.iter().map(|outcome| RuleRecord {
             outcome: *outcome,
             ..RuleRecord::default()
@@ -210,6 +240,11 @@ mod tests {
             },
         };
         conclude(&mut delivery, None);
+        delivery
+    }
+
+    fn concluded(outcomes: &[Outcome]) -> Outcome {
+        let delivery = of(outcomes);
         let label = &delivery.metadata.labels[resource::OUTCOME];
         assert_eq!(label, outcome_text(delivery.record.outcome));
         delivery.record.outcome
@@ -237,6 +272,35 @@ mod tests {
         assert_eq!(concluded(&[Filtered, Created]), Created);
         assert_eq!(concluded(&[Created, Failed, Filtered]), Failed);
         assert_eq!(concluded(&[Created, Failed, Received]), Received);
+    }
+
+    #[test]
+    fn of_two_who_were_at_work_nobody_s_run_is_forgotten() {
+        use Outcome::{Created, Failed, Filtered, Received};
+        let rules = |delivery: Delivery| {
+            let rules = delivery.record.rules.into_iter();
+            rules.map(|rule| rule.outcome).collect::<Vec<_>>()
+        };
+        let ours = of(&[Created, Received, Filtered, Received]);
+        let given_up = of(&[Failed, Created, Filtered, Failed]);
+        let joined = join(&given_up, &ours).unwrap();
+        assert_eq!(joined.record.outcome, Failed);
+        assert_eq!(rules(joined), [Created, Created, Filtered, Failed]);
+
+        let started = of(&[Created]);
+        let joined = join(&of(&[Failed]), &started).unwrap();
+        assert_eq!(joined.record.outcome, Created);
+        assert!(join(&started, &of(&[Failed])).is_none());
+        assert!(join(&started, &of(&[Received])).is_none());
+    }
+
+    #[test]
+    fn what_was_looked_up_is_not_forgotten() {
+        let not_yet = of(&[Outcome::Received]);
+        let mut looked_up = not_yet.clone();
+        looked_up.record.rules[0].pipeline_run = Some(serde_json::json!({}));
+        assert!(join(&looked_up, &not_yet).is_none());
+        assert!(join(&not_yet, &looked_up).is_some());
     }
 
     #[test]

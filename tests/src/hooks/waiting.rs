@@ -6,11 +6,16 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result, ensure};
 use control_plane::{Cluster, until};
 use futures_util::future::try_join;
-use http::Request;
+use http::{Method, Request};
 use serde_json::{Value, json};
 
 use super::scene::{PATIENCE, Scene, accepted, push, rule};
-use crate::{case::Case, cases};
+use crate::{
+    case::Case,
+    cases,
+    faults::{Action, Faults, Rule},
+    support::objects::name,
+};
 
 /// Age at which a sweep takes over.
 const TAKEOVER: Duration = Duration::from_secs(3);
@@ -18,6 +23,7 @@ const TAKEOVER: Duration = Duration::from_secs(3);
 pub(super) fn cases() -> Vec<Case> {
     cases![
         what_a_quota_keeps_from_starting_is_given_up_and_starts_when_it_comes_again,
+        a_run_that_is_started_stays_on_record_although_another_gives_it_up,
         the_same_bytes_in_two_processes_are_flagged_by_the_sweep,
     ]
 }
@@ -94,6 +100,42 @@ async fn what_a_quota_keeps_from_starting_is_given_up_and_starts_when_it_comes_a
     ensure!(delivery().await?["outcome"] == "Created");
     let runs = scene.runs("shop").await?.len();
     ensure!(runs == before + 1, "{runs} runs, there were {before}");
+    Ok(())
+}
+
+async fn a_run_that_is_started_stays_on_record_although_another_gives_it_up(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
+    let scene = Scene::new(&cluster).await?;
+    let faults = Faults::start(&cluster).await?;
+    let function = scene.setup().through(&faults).start().await?;
+    let rules = json!([rule("build")]);
+    let sender = scene.github("shop", rules, json!({})).await?;
+    // Time for somebody else, between the run and its record.
+    let pause = Action::Delay(Duration::from_secs(4));
+    let record = Rule::of("/deliveries/", pause).method(Method::PATCH);
+    faults.add(record.times(1));
+    let given_up = async {
+        until("the run is started", PATIENCE, async || {
+            Ok(!scene.runs("shop").await?.is_empty())
+        })
+        .await?;
+        let delivery = scene.delivery("shop").await?;
+        ensure!(delivery["outcome"] == "Received", "{delivery:#}");
+        let mut rules = delivery["rules"].clone();
+        rules[0]["outcome"] = "Failed".into();
+        let patch = json!({"outcome": "Failed", "reason": "given up", "rules": rules});
+        let name = name(&delivery);
+        scene.objects.merge("Delivery", name, patch).await?;
+        Ok(())
+    };
+    let (told, ()) = try_join(sender.push(&function, "one"), given_up).await?;
+    ensure!(told["outcome"] == "Created", "{told:#}");
+    let delivery = scene.delivery("shop").await?;
+    ensure!(
+        delivery["outcome"] == "Created" && delivery["rules"][0]["outcome"] == "Created",
+        "{delivery:#}"
+    );
     Ok(())
 }
 
