@@ -64,7 +64,8 @@ pub struct FetchOptions {
     )]
     pub size: Option<u64>,
 
-    /// File to write the payload to; with --from a folder, where the file has the name that the rule gives it.
+    /// File to write the payload to; with --from a folder, which is made where there is none, and the file has the name
+    /// that the rule gives it.
     #[arg(
         long,
         env = "HOOKRUN_FETCH_TO",
@@ -256,7 +257,10 @@ async fn received(
     ca: Option<&Path>,
     timeout: Duration,
 ) -> Result<Fetched, FetchError> {
-    let (name, size, digest, attempts) = match workspace::find(workspace)? {
+    let found = workspace::find(workspace)?;
+    // The first step of a Task has nobody before it who could make the folder.
+    std::fs::create_dir_all(to).map_err(|error| FetchError::file(to, &error))?;
+    let (name, size, digest, attempts) = match found {
         Found::Payload { name, path } => {
             let (size, digest) = workspace::copy(&path, &to.join(&name))?;
             (name, size, digest, 0)

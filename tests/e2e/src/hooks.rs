@@ -33,14 +33,23 @@ pub(crate) fn cases() -> Vec<Case<World>> {
             from_zero,
         ),
         case("hooks::sweep_starts_what_was_only_stored", 360, MAIN, swept),
+        case(
+            "hooks::payload_of_any_size_is_a_file_for_the_step",
+            300,
+            MAIN,
+            of_any_size,
+        ),
     ]
 }
 
 /// The shortest clock of all senders: Slack's.
 const CLOCK: Duration = Duration::from_secs(3);
 
-/// The Pipeline that all Hooks here start.
+/// The Pipeline that Hooks here start, unless they say otherwise.
 const PIPELINE: &str = "e2e-hook";
+
+/// The one that takes a payload of any size.
+const ANY_SIZE: &str = "e2e-any-size";
 
 /// Names and values.
 type Headers = Vec<(&'static str, String)>;
@@ -163,8 +172,25 @@ struct Registered {
 }
 
 impl Registered {
-    /// Makes the Hook and its Secret, as the documentation tells.
+    /// A Hook with a rule for a part of the pushes, and one for none.
     async fn make(world: &World, sender: Sender, name: &str, per_minute: u32) -> Result<Self> {
+        let rules = json!([
+            {
+                "name": "build",
+                "events": [sender.event],
+                "filter": "event.branch == \"main\" && event.changed(\"services/api/**\")",
+                "pipelineRef": {"name": PIPELINE},
+                "params": [{"name": "revision", "expression": "event.revision"}],
+                "payload": {"workspace": "event", "file": "push.json"},
+            },
+            {"name": "never", "filter": "event.branch == \"other\"", "pipelineRef": {"name": PIPELINE}},
+        ]);
+        let spec = json!({"quota": {"perMinute": per_minute}, "rules": rules});
+        Self::with(world, sender, name, spec).await
+    }
+
+    /// Makes the Hook and its Secret, as the documentation tells.
+    async fn with(world: &World, sender: Sender, name: &str, mut spec: Value) -> Result<Self> {
         let secret = (sender.secret)();
         let metadata = json!({"name": name, "namespace": RUNS});
         world
@@ -172,25 +198,11 @@ impl Registered {
                 "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"secret": secret},
             }))
             .await?;
+        spec["provider"] = sender.provider.into();
+        spec["verification"] = json!({"secretRefs": [{"name": name, "key": "secret"}]});
         world
             .apply(&json!({
-                "apiVersion": "hookrun.dev/v1alpha1", "kind": "Hook", "metadata": metadata,
-                "spec": {
-                    "provider": sender.provider,
-                    "verification": {"secretRefs": [{"name": name, "key": "secret"}]},
-                    "quota": {"perMinute": per_minute},
-                    "rules": [
-                        {
-                            "name": "build",
-                            "events": [sender.event],
-                            "filter": "event.branch == \"main\" && event.changed(\"services/api/**\")",
-                            "pipelineRef": {"name": PIPELINE},
-                            "params": [{"name": "revision", "expression": "event.revision"}],
-                            "payload": {"workspace": "event", "file": "push.json"},
-                        },
-                        {"name": "never", "filter": "event.branch == \"other\"", "pipelineRef": {"name": PIPELINE}},
-                    ],
-                },
+                "apiVersion": "hookrun.dev/v1alpha1", "kind": "Hook", "metadata": metadata, "spec": spec,
             }))
             .await?;
         Ok(Self {
@@ -384,4 +396,93 @@ async fn swept(world: Arc<World>) -> Result<()> {
         anyhow::bail!("{} runs", runs.len());
     };
     world.succeeds(RUNS, name(run)).await.map(drop)
+}
+
+/// Reads the payload twice: by the shipped Task, and by a Task that begins with its command.
+async fn pipeline_for_any_size(world: &World) -> Result<()> {
+    let task = world.get(RUNS, &["tasks.tekton.dev/hookrun-fetch"]).await?;
+    let hookrun = &task["spec"]["steps"][0]["image"];
+    let own = json!({
+        "params": [{"name": "digest"}, {"name": "path"}],
+        "workspaces": [{"name": "event"}],
+        "steps": [
+            {
+                "name": "fetch",
+                "image": hookrun,
+                "command": ["/hookrun", "fetch", "--from", "$(workspaces.event.path)", "--to", "/workspace/here"],
+            },
+            {
+                "name": "read",
+                "image": world.tools.pod,
+                "env": [{"name": "NAME", "value": "$(params.path)"}, {"name": "DIGEST", "value": "$(params.digest)"}],
+                "script": "#!/bin/sh\nset -eu\nsha256sum \"/workspace/here/$NAME\" | cut -c1-64\necho \"the Task $DIGEST\"\n",
+            },
+        ],
+    });
+    world
+        .apply(&json!({
+            "apiVersion": "tekton.dev/v1", "kind": "Pipeline", "metadata": {"name": ANY_SIZE, "namespace": RUNS},
+            "spec": {
+                "workspaces": [{"name": "event"}, {"name": "work"}],
+                "tasks": [
+                    {
+                        "name": "fetch", "taskRef": {"name": "hookrun-fetch"},
+                        "workspaces": [{"name": "payload", "workspace": "event"}, {"name": "output", "workspace": "work"}],
+                    },
+                    {
+                        "name": "own", "taskSpec": own,
+                        "params": [
+                            {"name": "digest", "value": "$(tasks.fetch.results.digest)"},
+                            {"name": "path", "value": "$(tasks.fetch.results.path)"},
+                        ],
+                        "workspaces": [{"name": "event", "workspace": "event"}],
+                    },
+                ],
+            },
+        }))
+        .await
+}
+
+async fn of_any_size(world: Arc<World>) -> Result<()> {
+    pipeline_for_any_size(&world).await?;
+    let rules = json!([{
+        "name": "read",
+        "payload": {"workspace": "event", "file": "push.json"},
+        "pipelineRun": {"spec": {
+            "pipelineRef": {"name": ANY_SIZE},
+            "workspaces": [{"name": "work", "emptyDir": {}}],
+        }},
+    }]);
+    let hook = Registered::with(&world, GITHUB, "e2e-any-size", json!({"rules": rules})).await?;
+    let objects = world.objects(RUNS);
+    for (padding, lies_in_the_store) in [(0, false), (5 << 20, true)] {
+        let mut payload = (hook.sender.payload)();
+        payload["padding"] = "x".repeat(padding).into();
+        let body = payload.to_string().into_bytes();
+        let (answer, _) = hook.send(&Uuid::new_v4().to_string(), &body).await?;
+        let told: Value = serde_json::from_str(&answer.text)?;
+        let delivery = told["delivery"].as_str().context("a Delivery")?;
+        // A large one may be left to the sweep.
+        until("there is a run", Duration::from_secs(240), async || {
+            Ok(objects.get("Delivery", delivery).await?["outcome"] == "Created")
+        })
+        .await?;
+        let delivery = objects.get("Delivery", delivery).await?;
+        ensure!(
+            delivery["payload"]["object"].is_string() == lies_in_the_store,
+            "{:#}",
+            delivery["payload"]
+        );
+        let run = delivery["rules"][0]["run"].as_str().context("a run")?;
+        world.succeeds(RUNS, run).await?;
+        let log = world.log(RUNS, run).await?;
+        let digest = hex(&Sha256::digest(&body));
+        for line in [digest.clone(), format!("the Task sha256:{digest}")] {
+            ensure!(
+                log.lines().any(|told| told.trim() == line),
+                "no step said {line:?}:\n{log}"
+            );
+        }
+    }
+    Ok(())
 }

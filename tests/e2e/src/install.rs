@@ -16,6 +16,7 @@ use system_tests::function;
 use uuid::Uuid;
 
 use crate::{
+    payloads,
     settings::Settings,
     tools::Tools,
     world::{CLOSED, FLOWS, Kubectl, PRIVILEGED, QUEUE, RUNS},
@@ -139,9 +140,7 @@ pub(crate) async fn install(
 
     let password = Uuid::new_v4().to_string();
     let site = |namespace: &str, base: &str| -> Result<Value> {
-        let (image, tag) = image
-            .rsplit_once(':')
-            .with_context(|| format!("the image {image} has no tag"))?;
+        let (image, tag) = named(&image)?;
         let common = [
             format!("HOOKRUN_NAMESPACES={}", [RUNS, PRIVILEGED, QUEUE].join(",")),
             format!("HOOKRUN_PRIVILEGED_NAMESPACES={PRIVILEGED}"),
@@ -170,7 +169,25 @@ pub(crate) async fn install(
             ],
         }))
     };
+    // With the image that its step starts.
+    let (hookrun, tag) = named(&image)?;
+    let overlay = json!({
+        "namespace": RUNS,
+        "resources": [at("knative/tasks")],
+        "images": [{"name": "hookrun", "newName": hookrun, "newTag": tag}],
+    });
+    overlays.apply("tasks", overlay).await?;
+
     let mut main = site(MAIN, "knative/full")?;
+    // The other one has none, and refuses what only a store could take.
+    main["secretGenerator"]
+        .as_array_mut()
+        .context("a list")?
+        .push(json!({
+            "name": "hookrun-payload-store",
+            "literals": payloads::environment(&password),
+            "options": {"disableNameSuffixHash": true},
+        }));
     main["components"] = json!([at("knative/by-name")]);
     // Eventing sends no tokens, as long as nobody has switched that on.
     main["configMapGenerator"]
@@ -226,14 +243,14 @@ pub(crate) async fn install(
         )
         .await?;
     let host = url.rsplit('/').next().unwrap_or_default().to_owned();
-    let named = |name: &str| Site {
+    let site = |name: &str| Site {
         host: name.to_owned(),
         certificate: Some(certificate.clone()),
         password: password.clone(),
     };
     Ok(Sites {
-        main: named(NAME),
-        hooks: named(HOOKS),
+        main: site(NAME),
+        hooks: site(HOOKS),
         storm: Site {
             host,
             certificate: None,
@@ -341,6 +358,13 @@ fn image(settings: &Settings, folder: &Path) -> Result<String> {
     Standing::default().load(&archive)?;
     fs::remove_file(archive)?;
     Ok(name.to_owned())
+}
+
+/// Name and tag of an image.
+fn named(image: &str) -> Result<(&str, &str)> {
+    image
+        .rsplit_once(':')
+        .with_context(|| format!("the image {image} has no tag"))
 }
 
 /// A part of the repository, as an overlay names it.

@@ -33,6 +33,8 @@ mod events;
 
 mod load;
 
+mod payloads;
+
 mod rbac;
 
 mod refused;

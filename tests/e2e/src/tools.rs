@@ -1,4 +1,4 @@
-//! The image that plays everybody else: steps of flows, a git server, a sender in the cluster.
+//! The image that plays everybody else: steps of flows, a git server, an object store, a sender in the cluster.
 //!
 //! A flow's steps name no command, so Tekton's controller asks the image's registry for it, and from then on the pod names the
 //! image by digest. The own cluster has no registry, so we answer for one, and give the node the image under that digest.
@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use control_plane::{Image, Standing, find_program};
+use control_plane::{Image, Programs, Standing, find_program};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -72,7 +72,7 @@ impl Tools {
     }
 }
 
-/// Busybox and git.
+/// Busybox, git, and a server of objects.
 fn image() -> Result<Image> {
     let git = find_program("git").context("the program git is missing")?;
     // git looks for its own programs where it was built to look.
@@ -85,7 +85,9 @@ fn image() -> Result<Image> {
         let path = format!("{programs}/{name}");
         image.file(&path, &path)
     };
+    let store = Programs::build(&["versitygw"])?.path("versitygw");
     let image = Image::new(LOCAL, &ENTRYPOINT)
+        .file(store, "/usr/local/bin/versitygw")
         .program(&git)?
         .program(format!("{programs}/git").as_ref())?
         .program(format!("{programs}/git-remote-http").as_ref())?

@@ -20,6 +20,7 @@ use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::{
     install::{self, Site, Sites},
+    payloads,
     settings::Settings,
     tools::Tools,
 };
@@ -77,11 +78,7 @@ impl World {
         let tools = Tools::provide(&settings, &folder).await?;
         let Sites { main, hooks, storm } =
             install::install(&settings, &tools, &kubectl, &folder).await?;
-        eprintln!(
-            "e2e: installed after {:.0} s",
-            began.elapsed().as_secs_f32()
-        );
-        Ok(Self {
+        let world = Self {
             settings,
             tools,
             admin,
@@ -90,7 +87,13 @@ impl World {
             storm,
             folder,
             kubectl,
-        })
+        };
+        payloads::serve(&world).await?;
+        eprintln!(
+            "e2e: installed after {:.0} s",
+            began.elapsed().as_secs_f32()
+        );
+        Ok(world)
     }
 
     /// Removes everything that was installed, unless it is to be kept.

@@ -226,6 +226,8 @@ async fn a_workspace_gives_the_same_file_whether_it_holds_the_payload_or_names_i
     let small = Workspace::new([("event.json", PAYLOAD)]);
     let large = Workspace::naming(&server.url("/o"), &digest());
     for (workspace, attempts) in [(small, 0), (large, 1)] {
+        // Nobody has made the folder.
+        fs::remove_dir(workspace.to.path()).unwrap();
         // The step may be started again.
         for _ in 0..2 {
             let fetched = workspace.fetch().await.unwrap();
