@@ -19,6 +19,7 @@ use system_tests::{
 use uuid::Uuid;
 
 use crate::{
+    artisan::{flow, step},
     gateway::Gateway,
     install::{HOOK, MAIN},
     world::{RUNS, World, case, hex},
@@ -38,6 +39,12 @@ pub(crate) fn cases() -> Vec<Case<World>> {
             300,
             MAIN,
             of_any_size,
+        ),
+        case(
+            "hooks::rule_starts_a_flow_by_its_key",
+            300,
+            MAIN,
+            flow_by_key,
         ),
     ]
 }
@@ -483,6 +490,47 @@ async fn of_any_size(world: Arc<World>) -> Result<()> {
                 "no step said {line:?}:\n{log}"
             );
         }
+    }
+    Ok(())
+}
+
+/// The flow is looked up by the hook function itself, and a payload that no Secret holds is fetched by a step of the run.
+async fn flow_by_key(world: Arc<World>) -> Result<()> {
+    const KEY: &str = "ART_FLOW_e2e-hook";
+    let digest = step(
+        &world,
+        "digest",
+        "sha256sum /files/context | cut -c1-64; test \"$TOKEN\" = t0ken",
+    );
+    let mut flow = flow("E2E Hook", RUNS, &[digest]);
+    flow["steps"][0]["input"]["secret"] = json!([{"name": "TOKEN", "value": "t0ken"}]);
+    world.store(KEY, &flow).await?;
+    let rules = json!([{"name": "scan", "flow": {"key": KEY}}]);
+    let hook = Registered::with(&world, GITHUB, "e2e-flow", json!({"rules": rules})).await?;
+    for padding in [0, 2 << 20] {
+        let mut payload = (hook.sender.payload)();
+        payload["padding"] = "x".repeat(padding).into();
+        let body = payload.to_string().into_bytes();
+        let (answer, _) = hook.send(&Uuid::new_v4().to_string(), &body).await?;
+        let told: Value = serde_json::from_str(&answer.text)?;
+        // Not by the sweep, which has rights of its own.
+        ensure!(
+            answer.status == 202 && told["outcome"] == "Created",
+            "{answer:?}"
+        );
+        let run = told["runs"][0]["run"].as_str().context("a run")?;
+        let ended = world.succeeds(RUNS, run).await?;
+        ensure!(
+            ended["spec"]["taskRunTemplate"]["serviceAccountName"] == "hookrun",
+            "{:#}",
+            ended["spec"]
+        );
+        let log = world.log(RUNS, run).await?;
+        let line = hex(&Sha256::digest(&body));
+        ensure!(
+            log.lines().any(|told| told.trim() == line),
+            "no step said {line:?}:\n{log}"
+        );
     }
     Ok(())
 }

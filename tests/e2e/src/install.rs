@@ -115,13 +115,13 @@ pub(crate) async fn install(
         ("flows", FLOWS),
     ] {
         let subjects = json!([{"op": "replace", "path": "/subjects", "value": accounts}]);
-        let sweep = json!([{"op": "replace", "path": "/subjects/0/namespace", "value": MAIN}]);
+        let home = json!([{"op": "replace", "path": "/subjects/0/namespace", "value": MAIN}]);
         let overlay = json!({
             "namespace": namespace,
             "resources": [at(&format!("knative/{part}"))],
             "patches": [
                 {"target": {"kind": "RoleBinding", "name": "hookrun-flow|hookrun-flow-store"}, "patch": subjects.to_string()},
-                {"target": {"kind": "RoleBinding", "name": ".*-sweep"}, "patch": sweep.to_string()},
+                {"target": {"kind": "RoleBinding", "name": ".*-(hook|sweep)"}, "patch": home.to_string()},
             ],
         });
         overlays

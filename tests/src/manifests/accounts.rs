@@ -47,6 +47,7 @@ pub(super) fn cases() -> Vec<Case> {
                 "hookrun team-blue/hookrun",
                 "hookrun-flow hookrun/hookrun-flow",
                 "hookrun-flow-store hookrun/hookrun-flow",
+                "hookrun-flow-store-hook hookrun/hookrun-hook",
                 "hookrun-flow-store-sweep hookrun/hookrun-sweep",
                 "hookrun-flow-sweep hookrun/hookrun-sweep",
                 "hookrun-hook hookrun/hookrun-hook",

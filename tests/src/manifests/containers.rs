@@ -18,6 +18,14 @@ use crate::{
 /// The Secrets that may give a function its stores.
 const STORES: [&str; 2] = ["hookrun-flow-store", "hookrun-payload-store"];
 
+/// The Services of everything that looks flows up.
+const LOOKING_UP: [&str; 4] = [
+    "hookrun-flow",
+    "hookrun-flow-events",
+    "hookrun-hook",
+    "hookrun-sweep",
+];
+
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case(
@@ -88,7 +96,7 @@ pub(super) fn cases() -> Vec<Case> {
                     )
                     .replace("newTag: \"0.1.0\"", "newTag: \"9.8.7\"");
                 fs::write(&place, other)?;
-                for (folder, images, fetching) in [("minimal", 3, 2), ("full", 5, 3)] {
+                for (folder, images, fetching) in [("minimal", 3, 3), ("full", 5, 4)] {
                     let objects = render_folder(&cluster, &copy.path().join(folder))?;
                     let found = with_image(&objects, "registry.example.com/team/other:9.8.7")?;
                     ensure!(found == (images, fetching), "{folder}: {found:?}");
@@ -96,30 +104,35 @@ pub(super) fn cases() -> Vec<Case> {
                 // And so does a folder of one's own.
                 let objects = render(&cluster, "examples/install/functions")?;
                 let found = with_image(&objects, "registry.example.com/hookrun:0.1.0")?;
-                ensure!(found == (3, 2), "{found:?}");
+                ensure!(found == (3, 3), "{found:?}");
                 Ok(())
             },
         ),
         case(
             "manifests::manifests_let_functions_be_given_the_stores_that_they_use",
             async |cluster| {
-                let objects = render(&cluster, "knative/full")?;
-                let payloads = &STORES[1..];
-                for (service, stores) in [
-                    ("hookrun-flow", &STORES[..]),
-                    ("hookrun-flow-events", &STORES[..]),
-                    ("hookrun-hook", payloads),
-                    ("hookrun-sweep", payloads),
+                // Whatever looks flows up and starts their runs: the image that fetches for them as well.
+                for (folder, kind, names) in [
+                    ("knative/full", "Service", &LOOKING_UP[..]),
+                    (
+                        "knative/minimal",
+                        "Service",
+                        &["hookrun-flow", "hookrun-hook"],
+                    ),
+                    ("knative/minimal", "CronJob", &["hookrun-sweep"]),
                 ] {
-                    let service = find(&objects, "Service", service)?;
-                    let container = &pod(service).context("a pod")?["containers"][0];
-                    for secret in stores {
-                        let source = json!({"secretRef": {"name": secret, "optional": true}});
+                    let objects = render(&cluster, folder)?;
+                    for name in names {
+                        let container =
+                            &pod(find(&objects, kind, name)?).context("a pod")?["containers"][0];
+                        let sources = container["envFrom"].as_array().context("envFrom")?;
+                        for secret in STORES {
+                            let source = json!({"secretRef": {"name": secret, "optional": true}});
+                            ensure!(sources.contains(&source), "{folder}: {container:#}");
+                        }
                         ensure!(
-                            container["envFrom"]
-                                .as_array()
-                                .is_some_and(|sources| sources.contains(&source)),
-                            "{container:#}"
+                            named(&container["env"], "HOOKRUN_FETCH_IMAGE")["value"].is_string(),
+                            "{folder}: {container:#}"
                         );
                     }
                 }
