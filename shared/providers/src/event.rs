@@ -2,17 +2,17 @@
 //! whichever provider sent it.
 //!
 //! Each provider has a table of event types and of the places in the payload where the fields of an [`Event`] are
-//! (`event/table`); one engine reads the tables (`event/read.rs`). A provider or type without an entry gives an event
-//! that knows its type alone.
+//! (`event/table`), which its entry names; one engine reads the tables (`event/read.rs`). A provider or type without an
+//! entry gives an event that knows its type alone.
 //!
 //! Never: a field that the payload does not tell. What is not told, or not told for certain, is absent, so that a
 //! filter that asks for it says no; only changed files differ, see [`Changed`]. Nothing in here is proof of anything:
 //! which parts of a request are signed is the verification's business.
 
 mod image;
-mod mapping;
+pub(crate) mod mapping;
 mod read;
-mod table;
+pub(crate) mod table;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::event::mapping::Events;
+
 /// Everything that is known about one provider.
 #[derive(Clone, Copy, Debug)]
 pub struct Provider {
@@ -31,6 +33,8 @@ pub struct Provider {
     pub form: Form,
     /// What is wrapped around the event.
     pub envelope: Envelope,
+    /// What its payloads say: [`crate::event`].
+    pub(crate) events: Events,
     /// Requests that only ask whether somebody is there.
     pub handshakes: &'static [Handshake],
     /// How long the sender waits for an answer; 10 s where it does not say.

@@ -10,6 +10,7 @@ mod services;
 
 use std::time::Duration;
 
+use crate::event::mapping::NO_EVENTS;
 use crate::provider::{
     Algorithm, Covers, Encoding, Envelope, Field, Form, Item, Key, Notes, Otherwise, Part, Proof,
     Provider, Scheme, Signature, Time, Value,
@@ -59,6 +60,7 @@ const BASE: Provider = Provider {
     otherwise: Otherwise::Digest,
     form: Form::No,
     envelope: Envelope::Json,
+    events: NO_EVENTS,
     handshakes: &[],
     answer_within: Duration::from_secs(10),
     body_bytes: 10 << 20,

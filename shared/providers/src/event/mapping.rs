@@ -3,8 +3,25 @@
 /// JSON pointers (RFC 6901), tried in this order.
 pub(super) type Pointers = &'static [&'static str];
 
+/// What one provider's payloads say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Events {
+    /// Of several mappings for a type the first one holds.
+    pub(super) mappings: &'static [Mapping],
+    /// Places that only payloads about a pull request have, or about what may be one's. The type of an event is often
+    /// in a header that nobody signs: a payload that has such a place, under a type that is about no pull request, is
+    /// read as one of a type that nobody knows.
+    pub(super) proposals: Pointers,
+}
+
+/// Payloads without a common shape.
+pub(crate) const NO_EVENTS: Events = Events {
+    mappings: &[],
+    proposals: &[],
+};
+
 /// What one provider says in the events of some types.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Mapping {
     /// Types of events; a `*` at the end stands for anything.
     pub(super) types: &'static [&'static str],
@@ -43,8 +60,18 @@ pub(super) const NOTHING: Mapping = Mapping {
     image: None,
 };
 
+impl Mapping {
+    /// Whether an event without a pull request is one that was shown to be of the repository itself.
+    pub(super) const fn proves_own(&self) -> bool {
+        match self.pull_request {
+            Some(at) => matches!(at.present, Present::AtOrElsewhere(_)),
+            None => false,
+        }
+    }
+}
+
 /// Where a text is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Text {
     Nothing,
     /// The first of these places that holds a text that is not empty, or a whole number.
@@ -74,7 +101,7 @@ pub(super) const fn at(pointers: Pointers) -> Text {
 }
 
 /// Where a repository is told. A name that is not told is the last part of the full name.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct RepositoryAt {
     pub(super) name: Text,
     pub(super) full_name: Text,
@@ -90,7 +117,7 @@ pub(super) const NO_REPOSITORY: RepositoryAt = RepositoryAt {
 };
 
 /// Where a ref is told.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum RefAt {
     Nothing,
     /// In full: `refs/heads/main`.
@@ -107,7 +134,7 @@ pub(super) enum RefAt {
 }
 
 /// When a ref was deleted.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Deleted {
     Never,
     Always,
@@ -123,7 +150,7 @@ pub(super) enum Deleted {
 ///
 /// Each commit has the lists `added`, `modified` and `removed`. A push that makes a ref is never complete: what it is
 /// to be compared with is for the reader to choose.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Files {
     /// The list of commits.
     pub(super) commits: &'static str,
@@ -138,7 +165,7 @@ pub(super) struct Files {
 }
 
 /// Where a pull request is told.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct PullRequestAt {
     pub(super) present: Present,
     pub(super) number: Pointers,
@@ -183,7 +210,7 @@ pub(super) const fn elsewhere(
 }
 
 /// Whether an event is about a pull request.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Present {
     /// By its type.
     Always,
@@ -194,18 +221,20 @@ pub(super) enum Present {
 }
 
 /// How a payload tells that a pull request comes from a fork.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Fork {
     /// Not at all.
     Unknown,
     /// These two places name two repositories; where either is missing, nothing is known.
     Differ(&'static str, &'static str),
+    /// The same, but that both are one says something only where this place holds a text.
+    DifferOrNamed([&'static str; 2], &'static str),
     /// This place is there if so. That it is missing proves nothing.
     Present(&'static str),
 }
 
 /// Where a container image is told.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct ImageAt {
     /// References such as `registry/repository:tag@digest`, each of which may tell a part.
     pub(super) references: Pointers,

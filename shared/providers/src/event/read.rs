@@ -10,10 +10,9 @@ use serde_json::Value;
 use super::{
     Event, Image, PullRequest, Repository, image,
     mapping::{
-        Deleted, Files, Fork, ImageAt, Mapping, Pointers, Present, PullRequestAt, RefAt,
+        Deleted, Events, Files, Fork, ImageAt, Mapping, Pointers, Present, PullRequestAt, RefAt,
         RepositoryAt, Text,
     },
-    table,
 };
 
 /// Longest text that is taken from a payload, in bytes.
@@ -26,17 +25,36 @@ const PATHS_BYTES: usize = 256 << 10;
 /// event as JSON, where it is any, out of its envelope.
 #[must_use]
 pub fn of(provider: &str, event_type: &str, body: Option<&Value>) -> Event {
-    let told = body.and_then(|payload| {
-        table::of(provider).iter().find_map(|mapping| {
-            let rest = rest(mapping.types, event_type)?;
-            let reader = Reader { payload, rest };
-            reader.holds(mapping).then(|| reader.event(mapping))
-        })
-    });
+    let told = crate::provider(provider)
+        .zip(body)
+        .and_then(|(provider, payload)| told(&provider.events, event_type, payload));
     Event {
         r#type: event_type.to_owned(),
         ..told.unwrap_or_default()
     }
+}
+
+/// What the payload of an event says, whose type somebody claims.
+fn told(events: &Events, event_type: &str, payload: &Value) -> Option<Event> {
+    let event = |event_type| {
+        events.mappings.iter().find_map(|mapping| {
+            let rest = rest(mapping.types, event_type)?;
+            let reader = Reader { payload, rest };
+            let holds = reader.holds(mapping);
+            holds.then(|| (reader.event(mapping), mapping.proves_own()))
+        })
+    };
+    let (claimed, proven) = event(event_type)?;
+    let own = claimed.pull_request.is_none();
+    let is_there = |pointer: &&str| {
+        payload
+            .pointer(pointer)
+            .is_some_and(|found| !found.is_null())
+    };
+    if own && !proven && events.proposals.iter().any(is_there) {
+        return event("").map(|(event, _)| event);
+    }
+    Some(claimed)
 }
 
 /// What the `*` in one of the types stands for; `None` if the type is another one.
@@ -229,11 +247,12 @@ impl<'a> Reader<'a> {
     }
 
     fn pull_request(self, at: &PullRequestAt) -> Option<PullRequest> {
+        let differ = |one, other| Some(self.at(one)? != self.at(other)?);
         let fork = match at.fork {
             Fork::Unknown => None,
-            Fork::Differ(one, other) => {
-                let repositories = self.at(one).zip(self.at(other));
-                repositories.map(|(one, other)| one != other)
+            Fork::Differ(one, other) => differ(one, other),
+            Fork::DifferOrNamed([one, other], named) => {
+                differ(one, other).filter(|differ| *differ || self.at(named).is_some())
             }
             Fork::Present(pointer) => self.is_there(pointer).then_some(true),
         };

@@ -4,6 +4,7 @@ use super::{
     BASE, Notes, OVER_BODY, Proof, Provider, SHA256_LABELLED, Scheme, Signature, attribute,
     authorization, body,
 };
+use crate::event::table::others;
 use crate::provider::{AccountClaim, Envelope, Jwt};
 
 /// Identity and type as CloudEvents 1.0 says them, in either mode.
@@ -55,6 +56,7 @@ pub(super) const CLOUDEVENTS: Provider = Provider {
 pub(super) const CDEVENTS: Provider = Provider {
     name: "cdevents",
     title: "CDEvents",
+    events: others::CDEVENTS,
     example: None,
     ..CLOUDEVENTS
 };
@@ -96,6 +98,7 @@ pub(super) const FLUX_ALERT: Provider = Provider {
         ..OVER_BODY
     })],
     event_type: &[body("/reason")],
+    events: others::FLUX_ALERT,
     body_bytes: 1 << 20,
     headers: &["content-type", "gotk-component", "user-agent"],
     notes: Notes {

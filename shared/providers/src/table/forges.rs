@@ -5,6 +5,7 @@ use super::{
     SHA256_LABELLED, Scheme, Signature, Value, authorization, base64, body, header, hex,
     standard_webhooks,
 };
+use crate::event::table::{bitbucket, gitea, github, gitlab, others};
 use crate::provider::Handshake;
 
 pub(super) const GITHUB: Provider = Provider {
@@ -30,6 +31,7 @@ pub(super) const GITHUB: Provider = Provider {
         &[header("x-github-delivery")],
     ],
     form: Form::Payload,
+    events: github::GITHUB,
     handshakes: &[Handshake {
         field: header("x-github-event"),
         equals: "ping",
@@ -98,6 +100,7 @@ pub(super) const GITLAB: Provider = Provider {
             header("x-gitlab-webhook-uuid"),
         ],
     ],
+    events: gitlab::GITLAB,
     headers: &[
         "content-type",
         "idempotency-key",
@@ -148,6 +151,7 @@ pub(super) const BITBUCKET_CLOUD: Provider = Provider {
     event_type: &[header("x-event-key")],
     delivery_id: &[header("x-request-uuid")],
     identity: &[&[header("x-request-uuid")]],
+    events: bitbucket::CLOUD,
     body_bytes: 1 << 20,
     headers: &[
         "content-type",
@@ -185,6 +189,7 @@ pub(super) const BITBUCKET_DC: Provider = Provider {
     event_type: &[header("x-event-key")],
     delivery_id: &[header("x-request-id")],
     identity: &[&[header("x-request-id")]],
+    events: bitbucket::DATA_CENTER,
     handshakes: &[Handshake {
         field: header("x-event-key"),
         equals: "diagnostics:ping",
@@ -252,6 +257,7 @@ pub(super) const GITEA: Provider = Provider {
     event_type: &[header("x-gitea-event")],
     delivery_id: &[header("x-gitea-delivery")],
     identity: &[&[header("x-gitea-delivery")]],
+    events: gitea::GITEA,
     headers: &[
         "content-type",
         "user-agent",
@@ -272,6 +278,7 @@ pub(super) const FORGEJO: Provider = Provider {
     event_type: &[header("x-forgejo-event")],
     delivery_id: &[header("x-forgejo-delivery")],
     identity: &[&[header("x-forgejo-delivery")]],
+    events: gitea::GITEA,
     headers: &[
         "content-type",
         "user-agent",
@@ -289,6 +296,7 @@ pub(super) const GOGS: Provider = Provider {
     event_type: &[header("x-gogs-event")],
     delivery_id: &[header("x-gogs-delivery")],
     identity: &[&[header("x-gogs-delivery")]],
+    events: gitea::GOGS,
     answer_within: Duration::from_secs(15),
     headers: &[
         "content-type",
@@ -311,6 +319,7 @@ pub(super) const AZURE_DEVOPS: Provider = Provider {
     event_type: &[body("/eventType")],
     delivery_id: &[body("/id")],
     identity: &[&[body("/subscriptionId"), body("/notificationId")]],
+    events: others::AZURE_DEVOPS,
     notes: Notes {
         register: &[
             "In the project: *Project settings*, *Service hooks*, *Create subscription*, *Web Hooks*. Choose the \

@@ -4,6 +4,7 @@ use super::{
     Algorithm, BASE, Form, Notes, OVER_BODY, Otherwise, Proof, Provider, Scheme, Signature,
     attribute, authorization, body, header, hex,
 };
+use crate::event::table::images;
 use crate::provider::{AccountClaim, Envelope, Field, Handshake, Jwt};
 
 const PATH_TOKEN: &str = "The URL holds the only proof, the token at its end: keep it to yourself, and let no log \
@@ -15,6 +16,7 @@ pub(super) const DOCKER_HUB: Provider = Provider {
     title: "Docker Hub",
     proofs: &[Proof::PathToken],
     event_type: &[Field::Fixed("push")],
+    events: images::DOCKER_HUB,
     body_bytes: 1 << 20,
     example: Some("a version that is pushed is rolled out"),
     notes: Notes {
@@ -41,6 +43,7 @@ pub(super) const QUAY: Provider = Provider {
     proofs: &[Proof::PathToken],
     // Two pushes of one tag have the same body. It repeats one that was not answered after 10 s and 30 s.
     otherwise: Otherwise::DigestWithin(60),
+    events: images::QUAY,
     body_bytes: 1 << 20,
     envelope: Envelope::Any,
     notes: Notes {
@@ -71,6 +74,7 @@ pub(super) const HARBOR: Provider = Provider {
     delivery_id: &[attribute("id")],
     identity: &[&[attribute("source"), attribute("id")]],
     envelope: Envelope::CloudEvents,
+    events: images::HARBOR,
     example: Some("images that are pushed to a project are searched for known vulnerabilities"),
     notes: Notes {
         register: &[
@@ -101,6 +105,7 @@ pub(super) const NEXUS: Provider = Provider {
     event_type: &[header("x-nexus-webhook-id")],
     delivery_id: &[header("x-nexus-webhook-delivery")],
     identity: &[&[header("x-nexus-webhook-delivery")]],
+    events: images::NEXUS,
     headers: &[
         "content-type",
         "user-agent",
@@ -130,6 +135,7 @@ pub(super) const ACR: Provider = Provider {
     event_type: &[body("/action")],
     delivery_id: &[body("/id")],
     identity: &[&[body("/id")]],
+    events: images::ACR,
     handshakes: &[Handshake {
         field: body("/action"),
         equals: "ping",
@@ -163,6 +169,7 @@ pub(super) const GAR_PUBSUB: Provider = Provider {
     delivery_id: &[attribute("messageId")],
     identity: &[&[attribute("subscription"), attribute("messageId")]],
     envelope: Envelope::PubSub,
+    events: images::ARTIFACT_REGISTRY,
     notes: Notes {
         register: &[
             "Make the topic `gcr` in the project of the registry, if it is not there; the registry publishes to it.",

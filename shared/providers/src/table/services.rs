@@ -5,6 +5,7 @@ use super::{
     SHA256_BARE, SHA256_LABELLED, Scheme, Signature, Time, authorization, base64, body, header,
     hex, standard_webhooks,
 };
+use crate::event::table::others;
 use crate::provider::{Envelope, Handshake};
 
 pub(super) const SLACK: Provider = Provider {
@@ -21,6 +22,7 @@ pub(super) const SLACK: Provider = Provider {
     delivery_id: &[body("/event_id"), body("/trigger_id")],
     identity: &[&[body("/event_id")], &[body("/trigger_id")]],
     form: Form::PayloadOrFields,
+    events: others::SLACK,
     handshakes: &[Handshake {
         field: body("/type"),
         equals: "url_verification",
@@ -132,6 +134,7 @@ pub(super) const SONARQUBE: Provider = Provider {
         items: SHA256_BARE,
         ..OVER_BODY
     })],
+    events: others::SONARQUBE,
     headers: &["content-type", "user-agent", "x-sonarqube-project"],
     notes: Notes {
         register: &[

@@ -60,6 +60,21 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
         &["action_run_failure", "pull_request", "workflow_run"],
     ),
     ("gogs", &["pull_request", "status"]),
+    (
+        "bitbucket-cloud",
+        &[
+            "pullrequest:created",
+            "repo:commit_comment_created",
+            "repo:commit_status_created",
+            "repo:added_next_year",
+            "",
+        ],
+    ),
+    (
+        "bitbucket-dc",
+        &["pr:opened", "repo:comment:added", "added_next_year", ""],
+    ),
+    ("sonarqube", &[""]),
 ];
 
 /// Types that are about the repository itself.
@@ -102,7 +117,23 @@ const OWN: &[(&str, &[&str])] = &[
         &["push", "create", "delete", "release", "package"],
     ),
     ("gogs", &["push", "create", "delete", "release"]),
+    (
+        "bitbucket-cloud",
+        &["repo:push", "repo:fork", "repo:updated", "issue:created"],
+    ),
+    (
+        "bitbucket-dc",
+        &[
+            "repo:refs_changed",
+            "repo:forked",
+            "repo:modified",
+            "mirror:repo_synchronized",
+        ],
+    ),
 ];
+
+/// All of them, each with its provider.
+pub(crate) const TYPES: [&[(&str, &[&str])]; 2] = [ELSEWHERE, OWN];
 
 fn told(provider: &str, event_type: &str, body: &Value) -> Option<Option<bool>> {
     let event = event::of(provider, event_type, Some(body));
@@ -162,6 +193,16 @@ fn a_branch_that_may_be_of_a_fork_is_never_the_events_own() {
             "build.complete",
             json!({"resource": {"sourceBranch": "refs/heads/main", "sourceVersion": "2e1d"}}),
         ),
+        (
+            "bitbucket-cloud",
+            "repo:commit_status_created",
+            json!({"commit_status": {"refname": "main", "commit": {"hash": "2e1d"}}}),
+        ),
+        (
+            "sonarqube",
+            "",
+            json!({"revision": "2e1d", "branch": {"name": "main", "type": "SHORT"}}),
+        ),
         ("gitlab", "Job Hook", json!({"ref": "main", "sha": "2e1d"})),
         (
             "gitlab",
@@ -175,5 +216,33 @@ fn a_branch_that_may_be_of_a_fork_is_never_the_events_own() {
         assert_eq!(event.revision.as_deref(), Some("2e1d"), "{event_type}");
         let branch = event.pull_request.unwrap().source_branch;
         assert_eq!(branch.as_deref(), Some("main"), "{event_type}");
+    }
+}
+
+#[test]
+fn what_is_pushed_for_a_branch_may_come_from_anybody() {
+    let with = |label: Value| {
+        let head = json!({"label": label, "ref": "refs/pull/7/head", "repo_id": 31});
+        let body = json!({"pull_request": {"head": head, "base": {"repo_id": 31}}});
+        told("gitea", "pull_request", &body)
+    };
+    assert_eq!(with(json!("feature")), Some(Some(false)));
+    for label in [json!(""), json!(null), json!(["feature"])] {
+        assert_eq!(with(label), Some(None));
+    }
+}
+
+#[test]
+fn a_captured_payload_is_not_the_repositorys_own_under_another_type() {
+    let event = |event_type, body| event::of("github", event_type, Some(&body));
+    let push = json!({"ref": "refs/heads/main", "after": "2e1d"});
+    assert!(event("push", push.clone()).pull_request.is_none());
+    let mut fork = push;
+    fork["pull_request"] = json!({"head": {"ref": "main"}});
+    for event_type in ["push", "star", "issue_comment"] {
+        let event = event(event_type, fork.clone());
+        assert_eq!(event.r#type, event_type);
+        assert_eq!((event.r#ref, event.branch), (None, None), "{event_type}");
+        assert_eq!(event.pull_request.unwrap().fork, None, "{event_type}");
     }
 }

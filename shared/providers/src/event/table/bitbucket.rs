@@ -4,11 +4,16 @@
 //! told by their UUID.
 
 use crate::event::mapping::{
-    Deleted, Fork, Mapping, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING, PullRequestAt, RefAt,
-    RepositoryAt, Text, at,
+    Deleted, Events, Fork, Mapping, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING, PullRequestAt, RefAt,
+    RepositoryAt, Text, at, elsewhere,
 };
 
-pub(super) const CLOUD: &[Mapping] = &[
+pub(crate) const CLOUD: Events = Events {
+    mappings: CLOUD_MAPPINGS,
+    proposals: &["/pullrequest", "/commit_status", "/commit"],
+};
+
+const CLOUD_MAPPINGS: &[Mapping] = &[
     Mapping {
         types: &["repo:push"],
         refs: Some("/push/changes"),
@@ -40,7 +45,30 @@ pub(super) const CLOUD: &[Mapping] = &[
         }),
         ..CLOUD_ANY
     },
-    CLOUD_ANY,
+    elsewhere(
+        CLOUD_ANY,
+        &["repo:commit_status_*"],
+        &["/commit_status/refname"],
+        &["/commit_status/commit/hash"],
+    ),
+    Mapping {
+        types: CLOUD_OWN,
+        ..CLOUD_ANY
+    },
+    elsewhere(CLOUD_ANY, &["*"], &[], &[]),
+];
+
+/// Types that are about the repository itself, or about no code. What Bitbucket adds is not among them, and so taken for
+/// a pull request's.
+const CLOUD_OWN: &[&str] = &[
+    "issue:*",
+    "project:*",
+    "repo:created",
+    "repo:deleted",
+    "repo:fork",
+    "repo:imported",
+    "repo:transfer",
+    "repo:updated",
 ];
 
 const CLOUD_ANY: Mapping = Mapping {
@@ -53,7 +81,12 @@ const CLOUD_ANY: Mapping = Mapping {
     ..NOTHING
 };
 
-pub(super) const DATA_CENTER: &[Mapping] = &[
+pub(crate) const DATA_CENTER: Events = Events {
+    mappings: DATA_CENTER_MAPPINGS,
+    proposals: &["/pullRequest", "/commit"],
+};
+
+const DATA_CENTER_MAPPINGS: &[Mapping] = &[
     Mapping {
         types: &["repo:refs_changed"],
         refs: Some("/changes"),
@@ -96,7 +129,21 @@ pub(super) const DATA_CENTER: &[Mapping] = &[
         }),
         ..DATA_CENTER_ANY
     },
-    DATA_CENTER_ANY,
+    Mapping {
+        types: DATA_CENTER_OWN,
+        ..DATA_CENTER_ANY
+    },
+    elsewhere(DATA_CENTER_ANY, &["*"], &[], &[]),
+];
+
+/// As [`CLOUD_OWN`].
+const DATA_CENTER_OWN: &[&str] = &[
+    "diagnostics:ping",
+    "mirror:repo_synchronized",
+    "project:*",
+    "repo:forked",
+    "repo:modified",
+    "repo:secret_detected",
 ];
 
 const DATA_CENTER_ANY: Mapping = Mapping {

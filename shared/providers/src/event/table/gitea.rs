@@ -4,11 +4,24 @@
 //! forced push does not look like one. Gogs does not tell the number, so that its files are never known.
 
 use crate::event::mapping::{
-    Deleted, Files, Fork, ImageAt, Mapping, NO_IMAGE, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING,
-    Present, PullRequestAt, RefAt, RepositoryAt, Text, at, elsewhere,
+    Deleted, Events, Files, Fork, ImageAt, Mapping, NO_IMAGE, NO_PULL_REQUEST, NO_REPOSITORY,
+    NOTHING, Present, PullRequestAt, RefAt, RepositoryAt, Text, at, elsewhere,
 };
 
-pub(super) const GITEA: &[Mapping] = &[
+pub(crate) const GITEA: Events = Events {
+    mappings: GITEA_MAPPINGS,
+    proposals: &[
+        "/pull_request",
+        "/issue/pull_request",
+        "/workflow_run",
+        "/workflow_job",
+        // The end of an action at Forgejo, and a status.
+        "/run",
+        "/context",
+    ],
+};
+
+const GITEA_MAPPINGS: &[Mapping] = &[
     Mapping {
         files: Some(Files {
             commits: "/commits",
@@ -50,7 +63,12 @@ pub(super) const GITEA: &[Mapping] = &[
     elsewhere(ANY, &["*"], &[], &[]),
 ];
 
-pub(super) const GOGS: &[Mapping] = &[
+pub(crate) const GOGS: Events = Events {
+    mappings: GOGS_MAPPINGS,
+    proposals: &["/pull_request", "/issue/pull_request"],
+};
+
+const GOGS_MAPPINGS: &[Mapping] = &[
     PUSH,
     Mapping {
         pull_request: Some(PullRequestAt {
@@ -110,7 +128,12 @@ const PULL_REQUEST: Mapping = Mapping {
         source_branch: &["/pull_request/head/ref"],
         target_branch: &["/pull_request/base/ref"],
         revision: &["/pull_request/head/sha"],
-        fork: Fork::Differ("/pull_request/head/repo_id", "/pull_request/base/repo_id"),
+        // What is pushed to `refs/for/main` (AGit) comes from anybody who may read, and has the target's repository
+        // for its source; no branch is behind it, so that the label is empty.
+        fork: Fork::DifferOrNamed(
+            ["/pull_request/head/repo_id", "/pull_request/base/repo_id"],
+            "/pull_request/head/label",
+        ),
     }),
     ..ANY
 };

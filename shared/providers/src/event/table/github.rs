@@ -1,11 +1,29 @@
 //! GitHub, in the cloud and Enterprise Server.
 
 use crate::event::mapping::{
-    Deleted, Files, Fork, ImageAt, Mapping, NO_IMAGE, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING,
-    Present, PullRequestAt, RefAt, RepositoryAt, at, elsewhere,
+    Deleted, Events, Files, Fork, ImageAt, Mapping, NO_IMAGE, NO_PULL_REQUEST, NO_REPOSITORY,
+    NOTHING, Present, PullRequestAt, RefAt, RepositoryAt, at, elsewhere,
 };
 
-pub(super) const GITHUB: &[Mapping] = &[
+pub(crate) const GITHUB: Events = Events {
+    mappings: MAPPINGS,
+    proposals: &[
+        "/pull_request",
+        "/issue/pull_request",
+        "/workflow_run",
+        "/workflow_job",
+        "/check_run",
+        "/check_suite",
+        "/deployment",
+        "/merge_group",
+        "/comment/commit_id",
+        // A status, and an alert of code scanning.
+        "/sha",
+        "/commit_oid",
+    ],
+};
+
+const MAPPINGS: &[Mapping] = &[
     Mapping {
         types: &["push"],
         r#ref: RefAt::Full(&["/ref"]),

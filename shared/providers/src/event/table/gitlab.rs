@@ -4,11 +4,21 @@
 //! A file that was renamed is listed under its new path alone, and a forced push does not look like one.
 
 use crate::event::mapping::{
-    Deleted, Files, Fork, Mapping, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING, Present, PullRequestAt,
-    RefAt, RepositoryAt, Text, at, elsewhere,
+    Deleted, Events, Files, Fork, Mapping, NO_PULL_REQUEST, NO_REPOSITORY, NOTHING, Present,
+    PullRequestAt, RefAt, RepositoryAt, Text, at, elsewhere,
 };
 
-pub(super) const GITLAB: &[Mapping] = &[
+pub(crate) const GITLAB: Events = Events {
+    mappings: MAPPINGS,
+    proposals: &[
+        "/merge_request",
+        "/object_attributes/source_branch",
+        "/build_id",
+        "/deployment_id",
+    ],
+};
+
+const MAPPINGS: &[Mapping] = &[
     Mapping {
         types: &["Push Hook", "Tag Push Hook"],
         r#ref: RefAt::Full(&["/ref"]),
