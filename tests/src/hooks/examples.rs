@@ -283,24 +283,50 @@ fn scripts<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     }
 }
 
+/// Stands before a block that shows what not to do.
+const NEVER: &str = "<!-- never -->\n```yaml\n";
+
+/// The pages of a folder and of those in it.
+fn pages(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            pages.extend(self::pages(&path)?);
+        } else if path.extension().is_some_and(|end| end == "md") {
+            pages.push(path);
+        }
+    }
+    Ok(pages)
+}
+
+/// The YAML that a page shows: blocks of their own, and what a command is given.
+fn written_out(page: &str) -> impl Iterator<Item = &str> {
+    let kinds = [("```yaml\n", "```"), ("<<'YAML'\n", "\nYAML\n")];
+    kinds.into_iter().flat_map(|(begin, end)| {
+        let blocks = page.split(begin).skip(1);
+        blocks.filter_map(move |rest| rest.split(end).next())
+    })
+}
+
 /// What Tekton inserts into a script is read by a shell: docs/hooks.md says why none of ours does that.
 async fn examples_keep_parameters_out_of_scripts(_: Arc<Cluster>) -> Result<()> {
     let mut all = Vec::new();
     for provider in shown() {
         all.extend(documents(folder(provider).join("hook.yaml"))?);
     }
-    let page = fs::read_to_string(repository().join("docs/hooks.md"))?;
-    let (before, after) = page
-        .split_once("<!-- never -->\n```yaml\n")
-        .context("docs/hooks.md shows no script that is not safe")?;
-    let (never, after) = after.split_once("```").context("the end of a block")?;
-    ensure!(never.contains("$(params"), "{never}");
-    for text in [before, after] {
-        let blocks = text.split("```yaml\n").skip(1);
-        for block in blocks.filter_map(|rest| rest.split("```").next()) {
-            all.extend(serde_saphyr::from_multiple::<Value>(block).context(block.to_owned())?);
+    let mut never = 0;
+    let mut pages = pages(&repository().join("docs"))?;
+    pages.push(repository().join("README.md"));
+    for page in pages {
+        let text = fs::read_to_string(&page)?;
+        never += text.matches(NEVER).count();
+        for block in written_out(&text.replace(NEVER, "")) {
+            let documents = serde_saphyr::from_multiple::<Value>(block);
+            all.extend(documents.with_context(|| format!("{}:\n{block}", page.display()))?);
         }
     }
+    ensure!(never == 1, "{never} scripts that are not safe");
     let mut found = Vec::new();
     all.iter()
         .for_each(|document| scripts(document, &mut found));
