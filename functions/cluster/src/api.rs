@@ -72,6 +72,11 @@ impl Cluster {
         }
     }
 
+    /// When the event's time is over.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// Sends a request that may be repeated, until it is answered for good or the event's time is over.
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,

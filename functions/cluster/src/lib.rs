@@ -21,7 +21,7 @@ mod stored;
 pub use api::{Cluster, Patience};
 pub use connect::{ConnectError, Connection, Files, connect};
 pub use fault::{Fault, Kind};
-pub use objects::{Listing, Page, Part, Resource, SECRETS};
+pub use objects::{AsRead, Listing, Page, Part, Resource, SECRETS};
 pub use planned::Planned;
 pub use policy::{Denied, Namespaces, Policy, PolicyOptions};
 pub use run_options::RunOptions;

@@ -209,7 +209,8 @@ impl Cluster {
         .await
     }
 
-    /// Deletes the object with this UID; whether it was there. What it owns goes with it.
+    /// Deletes exactly the edition that was read; whether it did. What it owns goes with it. That the object is gone or has
+    /// changed meanwhile is no error.
     ///
     /// # Errors
     /// A [`Fault`].
@@ -218,13 +219,13 @@ impl Cluster {
         resource: Resource,
         namespace: &str,
         name: &str,
-        uid: &str,
+        AsRead { uid, edition }: AsRead<'_>,
     ) -> Result<bool, Fault> {
         let doing = format!("deleting {} {name}", resource.kind);
         let uri = segment(resource, namespace, name, &doing)?;
         let options = serde_json::json!({
             "kind": "DeleteOptions", "apiVersion": "v1",
-            "propagationPolicy": "Background", "preconditions": {"uid": uid},
+            "propagationPolicy": "Background", "preconditions": {"uid": uid, "resourceVersion": edition},
         });
         let deleted: Result<serde::de::IgnoredAny, Fault> = self
             .ask(Ask {
@@ -285,6 +286,15 @@ impl Cluster {
         })
         .await
     }
+}
+
+/// The edition of an object that was read.
+#[derive(Clone, Copy, Debug)]
+pub struct AsRead<'a> {
+    /// Its UID.
+    pub uid: &'a str,
+    /// Its `metadata.resourceVersion`.
+    pub edition: &'a str,
 }
 
 /// Which part of an object is written.

@@ -320,6 +320,28 @@ impl Cluster {
         ))
     }
 
+    /// Deletes a run that waits to be started and is given up, so that it neither waits for ever nor starts one day;
+    /// whether it was started instead. A run of another event is left alone.
+    ///
+    /// # Errors
+    /// A [`Fault`]; nobody knows then what became of the run.
+    pub async fn take_back(&self, run: impl Into<Planned<'_>>) -> Result<bool, Fault> {
+        let run = &run.into();
+        for _ in 0..LOOKS {
+            let found = self.run(run.namespace.as_ref(), run.name.as_ref()).await?;
+            let ours = found.filter(|found| found.annotation(label::EVENT) == run.event);
+            match ours {
+                None => return Ok(false),
+                Some(ours) if !ours.is_pending() => return Ok(true),
+                Some(ours) if ours.metadata.deletion_timestamp.is_some() => return Ok(false),
+                Some(ours) if self.delete_run(run, &ours).await? => return Ok(false),
+                // It changed in this moment.
+                Some(_) => {}
+            }
+        }
+        Err(busy(run, "others are changing it"))
+    }
+
     /// Deletes a pending run that will not be started; what it owns goes with it.
     async fn delete_run(&self, run: &Planned<'_>, existing: &Existing) -> Result<bool, Fault> {
         let doing = format!("replacing PipelineRun {}", run.name);

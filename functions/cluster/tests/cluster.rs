@@ -337,6 +337,34 @@ async fn a_run_that_another_delivery_has_started_is_never_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_is_given_up_neither_waits_nor_is_taken_from_another() {
+    let (read, delete) = (one("GET"), one("DELETE"));
+    let other = object("u1", "another event", "", json!("PipelineRunPending"));
+    for (script, is_started) in [
+        (vec![(read, refusal(404, "not found"))], false),
+        (vec![(read, ok(started("u1")))], true),
+        (vec![(read, ok(other))], false),
+        (
+            vec![(read, ok(pending("u1"))), (delete, ok(json!({})))],
+            false,
+        ),
+        // Somebody starts it in this moment.
+        (
+            vec![
+                (read, ok(pending("u1"))),
+                (delete, refusal(409, "the object has been modified")),
+                (read, ok(started("u1"))),
+            ],
+            true,
+        ),
+    ] {
+        let (cluster, left) = api_server(script);
+        assert_eq!(cluster.take_back(&run()).await.unwrap(), is_started);
+        assert_eq!(left.lock().unwrap().len(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_quota_that_the_run_itself_uses_up_does_not_stop_its_second_delivery() {
     let outcome = start([
         (

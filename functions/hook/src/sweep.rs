@@ -41,7 +41,7 @@ pub struct Swept {
     pub examined: usize,
     /// Deliveries that were left `Received` and have an outcome now.
     pub finished: usize,
-    /// Deliveries deleted, by this sweep or by one at the same time.
+    /// Deliveries deleted by this sweep.
     pub deleted: usize,
     /// Deliveries flagged because their payload came before.
     pub flagged: usize,

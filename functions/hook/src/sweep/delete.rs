@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use ::hooks::{Kept, Outcome, object::Metadata};
+use cluster::AsRead;
 use deliveries::{
     resource::{self, DELIVERIES},
     wait,
@@ -82,12 +83,17 @@ impl Sweep<'_> {
                 return;
             }
             let cluster = self.cluster();
-            let removed = group
-                .iter()
-                .map(|one| cluster.remove(DELIVERIES, namespace, &one.kept.name, &one.uid));
+            // As it was listed: one that was revived since, by the same event, is somebody's again.
+            let removed = group.iter().map(|one| {
+                let as_read = AsRead {
+                    uid: &one.uid,
+                    edition: &one.edition,
+                };
+                cluster.remove(DELIVERIES, namespace, &one.kept.name, as_read)
+            });
             for result in join_all(removed).await {
                 match result {
-                    Ok(_) => self.swept.deleted += 1,
+                    Ok(deleted) => self.swept.deleted += usize::from(deleted),
                     Err(fault) => self.note(fault.to_string()),
                 }
             }

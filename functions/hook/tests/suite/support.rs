@@ -40,6 +40,17 @@ pub(crate) struct Line {
     pub(crate) seen: Mutex<Vec<String>>,
     count: AtomicUsize,
     fault: Mutex<Option<Fault>>,
+    meanwhile: Mutex<Option<Meanwhile>>,
+}
+
+/// What another process does right before a request.
+pub(crate) struct Meanwhile {
+    /// How that request begins, as `METHOD path`.
+    pub(crate) before: String,
+    /// The path of the object that is changed.
+    pub(crate) path: String,
+    /// The merge patch.
+    pub(crate) patch: Value,
 }
 
 /// One request that goes wrong.
@@ -228,7 +239,18 @@ fn client(api: Api, line: Arc<Line>) -> kube::Client {
         line.seen.lock().unwrap().push(told.clone());
         let fault = *line.fault.lock().unwrap();
         let api = api.clone();
+        let meanwhile = {
+            let mut meanwhile = line.meanwhile.lock().unwrap();
+            meanwhile.take_if(|meanwhile| told.starts_with(&meanwhile.before))
+        };
         async move {
+            if let Some(Meanwhile { path, patch, .. }) = meanwhile {
+                let request = Request::patch(path)
+                    .header("content-type", "application/merge-patch+json")
+                    .body(KubeBody::from(patch.to_string().into_bytes()));
+                let Ok(answer): Result<_, Infallible> = api.clone().oneshot(request?).await;
+                assert!(answer.status().is_success(), "{}", answer.status());
+            }
             let cut = || Err::<_, tower::BoxError>("the connection was cut".into());
             match fault {
                 Some(Fault::MuteFrom(first)) if number >= first => std::future::pending().await,
@@ -271,6 +293,11 @@ impl World {
         self.line.count.store(0, Ordering::SeqCst);
         self.line.seen.lock().unwrap().clear();
         *self.line.fault.lock().unwrap() = fault;
+    }
+
+    /// Lets another process do something once.
+    pub(crate) fn meanwhile(&self, meanwhile: Meanwhile) {
+        *self.line.meanwhile.lock().unwrap() = Some(meanwhile);
     }
 
     /// Requests since the last call of [`Self::fail`].

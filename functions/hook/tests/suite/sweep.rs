@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     faults::sweeping,
-    support::{Fault, NAMESPACE, Settings, World, build},
+    support::{Fault, Meanwhile, NAMESPACE, Settings, World, build},
 };
 
 fn after(seconds: i64) -> Timestamp {
@@ -128,6 +128,26 @@ async fn what_exceeds_retention_goes_the_oldest_first() {
         .unwrap();
     assert_eq!(swept.deleted, 2);
     assert_eq!(world.deliveries().await.len(), 0);
+}
+
+#[tokio::test]
+async fn what_was_revived_since_it_was_listed_is_not_deleted() {
+    let world = Settings::default().start();
+    world.hook("shop", json!([build()])).await;
+    let (_, told) = world.push("shop", "1").await;
+    let name = told["delivery"].as_str().unwrap();
+    let path = format!("/apis/hookrun.dev/v1alpha1/namespaces/{NAMESPACE}/deliveries/{name}");
+    world.meanwhile(Meanwhile {
+        before: format!("DELETE {path}"),
+        path,
+        patch: json!({"outcome": "Received"}),
+    });
+    let late = after(15 * 86_400);
+    let swept = world.service.sweep(&sweeping(), late).await.unwrap();
+    assert_eq!((swept.deleted, swept.failed), (0, None));
+    assert_eq!(world.deliveries().await.len(), 1);
+    let swept = world.service.sweep(&sweeping(), late).await.unwrap();
+    assert_eq!(swept.deleted, 1);
 }
 
 #[tokio::test]
