@@ -8,7 +8,7 @@ use providers::{Hmac, HmacOptions, Settings, Token};
 
 use crate::{
     Hook,
-    expression::Expression,
+    expression::{Expression, Patterns},
     hook::{HmacSettings, Rule, Verification},
     name::is_label,
 };
@@ -135,6 +135,7 @@ pub fn check(hook: &Hook) -> Result<Checked, Vec<Problem>> {
         problems.push(Problem::new("spec.rules", Kind::TooMany, message));
     }
     let mut names = BTreeSet::new();
+    let mut patterns = Patterns::default();
     let mut expressions = Vec::with_capacity(rules.len());
     for (at, rule) in rules.iter().enumerate().take(MAX_RULES) {
         let place = format!("spec.rules[{at}]");
@@ -143,7 +144,7 @@ pub fn check(hook: &Hook) -> Result<Checked, Vec<Problem>> {
             let place = format!("{place}.name");
             problems.push(Problem::new(place, Kind::DuplicateName, message));
         }
-        expressions.push(rule::check(rule, &place, &mut problems));
+        expressions.push(rule::check(rule, &place, &mut patterns, &mut problems));
     }
     if problems.is_empty() {
         Ok(Checked {

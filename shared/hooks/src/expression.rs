@@ -36,12 +36,13 @@ mod pattern;
 mod render;
 mod value;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cel::{IdedExpr, parser::PrattParser};
 use serde_json::Value as Json;
 
 pub use evaluate::{Budget, Fault};
+pub use pattern::Patterns;
 pub use render::{Bytes, Rendered};
 
 /// Characters (bytes of UTF-8) of one expression.
@@ -102,17 +103,26 @@ pub struct Expression {
     /// What it reads of its input.
     reads: Vec<check::Place>,
     /// The patterns of `matches`, compiled.
-    patterns: BTreeMap<String, pattern::Pattern>,
+    patterns: BTreeMap<String, Arc<pattern::Pattern>>,
 }
 
 impl Expression {
-    /// Reads an expression.
+    /// Reads an expression that stands alone: [`Expression::parse_in`].
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each in a sentence.
+    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+        Self::parse_in(text, &mut Patterns::default())
+    }
+
+    /// Reads an expression of the Hook that has these patterns.
     ///
     /// # Errors
     /// Everything that is wrong with it, each in a sentence: it is too long, too deep, has too many nodes, or loops
     /// inside loops; it is no CEL; it names a variable or function that does not exist, or calls one with a wrong
-    /// number of arguments; it uses a part of CEL that is not supported, or a pattern that is no regular expression.
-    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+    /// number of arguments; it uses a part of CEL that is not supported, a pattern that is no regular expression, or more
+    /// of them than a Hook may have.
+    pub fn parse_in(text: &str, patterns: &mut Patterns) -> Result<Self, Vec<String>> {
         if text.len() > MAX_LENGTH {
             return Err(vec![format!(
                 "it is {} bytes long, and may have {MAX_LENGTH}",
@@ -133,7 +143,7 @@ impl Expression {
             };
             errors.errors.iter().map(told).collect::<Vec<_>>()
         })?;
-        let (reads, patterns) = check::check(&root)?;
+        let (reads, patterns) = check::check(&root, patterns)?;
         Ok(Self {
             text: text.to_owned(),
             root,

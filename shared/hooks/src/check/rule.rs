@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Expressions, Kind, Problem};
 use crate::{
-    expression::Expression,
+    expression::{Expression, Patterns},
     hook::{PayloadTarget, Rule},
     name::is_label,
 };
@@ -19,7 +19,12 @@ const MAX_EVENTS: usize = 64;
 const MAX_NAME: usize = 40;
 
 /// Checks a rule; its expressions, as far as they can be read.
-pub(super) fn check(rule: &Rule, place: &str, problems: &mut Vec<Problem>) -> Expressions {
+pub(super) fn check(
+    rule: &Rule,
+    place: &str,
+    patterns: &mut Patterns,
+    problems: &mut Vec<Problem>,
+) -> Expressions {
     let mut problem = |at: &str, kind, message: String| {
         problems.push(Problem::new(format!("{place}{at}"), kind, message));
     };
@@ -82,11 +87,16 @@ pub(super) fn check(rule: &Rule, place: &str, problems: &mut Vec<Problem>) -> Ex
     if let Some(target) = &rule.payload {
         payload(target, &format!("{place}.payload"), problems);
     }
-    expressions(rule, place, problems)
+    expressions(rule, place, patterns, problems)
 }
 
-fn expressions(rule: &Rule, place: &str, problems: &mut Vec<Problem>) -> Expressions {
-    let mut parse = |at: String, text: &str| match Expression::parse(text) {
+fn expressions(
+    rule: &Rule,
+    place: &str,
+    patterns: &mut Patterns,
+    problems: &mut Vec<Problem>,
+) -> Expressions {
+    let mut parse = |at: String, text: &str| match Expression::parse_in(text, patterns) {
         Ok(expression) => Some(expression),
         Err(found) => {
             let problem = |message| Problem::new(at.clone(), Kind::InvalidExpression, message);

@@ -1,6 +1,6 @@
 //! What can be said about an expression before an event comes: its names, its arguments, its bounds.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use cel::{
     IdedExpr,
@@ -8,7 +8,10 @@ use cel::{
 };
 use serde_json::Value as Json;
 
-use super::{Input, MAX_DEPTH, MAX_LOOPS, MAX_NODES, VARIABLES, function, pattern::Pattern};
+use super::{
+    Input, MAX_DEPTH, MAX_LOOPS, MAX_NODES, VARIABLES, function,
+    pattern::{Pattern, Patterns},
+};
 
 /// How many problems of one expression are told.
 const MAX_PROBLEMS: usize = 16;
@@ -108,14 +111,22 @@ fn is_identifier(text: &str) -> bool {
 }
 
 /// What an expression reads, and its patterns.
-pub(super) type Checked = (Vec<Place>, BTreeMap<String, Pattern>);
+pub(super) type Checked = (Vec<Place>, BTreeMap<String, Arc<Pattern>>);
 
-/// Checks an expression.
+/// Checks an expression of the Hook that has these patterns.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(super) fn check(root: &IdedExpr) -> Result<Checked, Vec<String>> {
-    let mut walk = Walk::default();
+pub(super) fn check(root: &IdedExpr, patterns: &mut Patterns) -> Result<Checked, Vec<String>> {
+    let mut walk = Walk {
+        problems: Vec::new(),
+        reads: Vec::new(),
+        patterns: BTreeMap::new(),
+        all_patterns: patterns,
+        bound: Vec::new(),
+        loops: 0,
+        nodes: 0,
+    };
     walk.visit(root, 1);
     if walk.problems.is_empty() {
         Ok((walk.reads, walk.patterns))
@@ -125,18 +136,20 @@ pub(super) fn check(root: &IdedExpr) -> Result<Checked, Vec<String>> {
 }
 
 /// One way through an expression.
-#[derive(Default)]
-struct Walk<'e> {
+struct Walk<'e, 'p> {
     problems: Vec<String>,
     reads: Vec<Place>,
-    patterns: BTreeMap<String, Pattern>,
+    /// Those of this expression.
+    patterns: BTreeMap<String, Arc<Pattern>>,
+    /// Those of its Hook.
+    all_patterns: &'p mut Patterns,
     /// Variables of the loops around.
     bound: Vec<&'e str>,
     loops: usize,
     nodes: usize,
 }
 
-impl<'e> Walk<'e> {
+impl<'e> Walk<'e, '_> {
     fn problem(&mut self, text: String) {
         if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&text) {
             self.problems.push(text);
@@ -269,7 +282,7 @@ impl<'e> Walk<'e> {
             return self.problem("the pattern of `matches` has to be a literal text".to_owned());
         };
         let pattern = pattern.inner();
-        match Pattern::compile(pattern) {
+        match self.all_patterns.get(pattern) {
             Ok(compiled) => {
                 self.patterns.insert(pattern.to_owned(), compiled);
             }

@@ -1,6 +1,6 @@
 //! Evaluation: one step after the other, each paid for.
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use cel::{
     IdedExpr,
@@ -101,7 +101,7 @@ pub(super) fn evaluate<'a>(
 pub(super) struct Evaluation<'a, 'b> {
     pub(super) input: Input<'a>,
     pub(super) budget: &'b Budget,
-    pub(super) patterns: &'a BTreeMap<String, Pattern>,
+    pub(super) patterns: &'a BTreeMap<String, Arc<Pattern>>,
 }
 
 /// A variable of a loop, and those of the loops around it.

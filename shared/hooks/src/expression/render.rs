@@ -98,6 +98,8 @@ pub(super) fn parameter(
             .collect::<Result<_, _>>()
             .map(Rendered::List),
         Value::Map(map) => {
+            // All keys are sorted before the first one is seen to be too many.
+            budget.spend_elements(map.len())?;
             let mut made = BTreeMap::new();
             for (key, value) in entries(map) {
                 bytes.take(key.len())?;

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use hooks::expression::{Budget, Bytes, Expression, Fault, Input, MAX_LENGTH};
+use hooks::{
+    Hook, check,
+    expression::{Budget, Bytes, Expression, Fault, Input, MAX_LENGTH},
+};
 use serde_json::{Value, json};
 
 /// What all of it may take. It takes a tenth of that; the rest is for machines that are busy, and for builds without
@@ -201,4 +204,97 @@ fn large_payloads_cost_nothing_where_little_of_them_is_read() {
         evaluate("body.ref == 'main' && body.rest[999999] == 999999", body),
         Ok("true".to_owned())
     );
+}
+
+/// A Hook with one rule for each of these filters.
+fn filtered(filters: impl Iterator<Item = String>) -> Hook {
+    let rules: Vec<Value> = filters
+        .enumerate()
+        .map(|(at, filter)| {
+            json!({"name": format!("r{at}"), "filter": filter, "pipelineRef": {"name": "build"}})
+        })
+        .collect();
+    let hook = json!({
+        "apiVersion": "hookrun.dev/v1alpha1",
+        "kind": "Hook",
+        "metadata": {"name": "app", "namespace": "team-blue"},
+        "spec": {"provider": "github", "verification": {"secretRefs": [{"name": "s"}]}, "rules": rules},
+    });
+    serde_json::from_value(hook).unwrap()
+}
+
+/// A Hook is checked when its URL is called, before anybody knows by whom.
+#[test]
+fn the_patterns_of_a_hook_are_bounded_together() {
+    let matches = |pattern: &str| format!("event.branch.matches('{pattern}')");
+    let alone = |at: usize| matches(&format!("^release-{at}$"));
+    assert!(check(&filtered((0..64).map(alone))).is_ok());
+    let hundreds = |at: usize| {
+        let all: Vec<_> = (0..40).map(|part| alone(100 * at + part)).collect();
+        all.join(" || ")
+    };
+    let large = |at: usize| {
+        let all: Vec<_> = (0..40)
+            .map(|part| matches(&format!("[a-z]{{{}}}", 900 - 40 * (at % 2) - part)))
+            .collect();
+        all.join(" || ")
+    };
+    let hostile = [
+        filtered((0..64).map(hundreds)),
+        filtered((0..64).map(large)),
+        filtered((0..2).map(hundreds)),
+        filtered((0..1).map(large)),
+    ];
+    for hook in hostile {
+        let started = Instant::now();
+        let problems = check(&hook).unwrap_err();
+        assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+        let told = problems.iter().any(|problem| {
+            problem.place.ends_with(".filter") && problem.message.contains("is one too many")
+        });
+        assert!(told, "{problems:?}");
+    }
+    // One pattern counts once, wherever it stands.
+    let same = |_| vec![matches("^release-[0-9]+$"); 40].join(" || ");
+    assert!(check(&filtered((0..64).map(same))).is_ok());
+}
+
+#[test]
+fn changed_files_are_paid_for_by_pattern_and_path() {
+    let none = json!({});
+    let holds = |pattern: &str, files: usize, path: &str| {
+        let event = json!({"changed": vec![path; files]});
+        let input = Input {
+            body: &none,
+            headers: &none,
+            query: &none,
+            event: &event,
+            hook: &none,
+        };
+        let expression = Expression::parse(&format!("event.changed('{pattern}')")).unwrap();
+        expression.holds(&input, &Budget::default())
+    };
+    let (pattern, path) = ("*a".repeat(250), "a".repeat(1_000) + "b");
+    assert_eq!(holds(&pattern, 200, &path), Err(Fault::Exhausted));
+    assert_eq!(holds(&pattern, 10, &path[..200]), Ok(false));
+    // A large push, and an ordinary pattern.
+    let path = "services/web/src/pages/account/settings.rs";
+    assert_eq!(holds("services/api/**", 20_000, path), Ok(false));
+}
+
+#[test]
+fn a_map_that_becomes_a_parameter_is_paid_for_before_it_is_sorted() {
+    let none = json!({});
+    let keys = (0..600_000).map(|at| (at.to_string(), Value::Null));
+    let body = Value::Object(keys.collect());
+    let input = Input {
+        body: &body,
+        headers: &none,
+        query: &none,
+        event: &none,
+        hook: &none,
+    };
+    let expression = Expression::parse("body").unwrap();
+    let made = expression.parameter(&input, &Budget::default(), &Bytes::new(0));
+    assert_eq!(made, Err(Fault::Exhausted));
 }

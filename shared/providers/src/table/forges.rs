@@ -132,6 +132,8 @@ pub(super) const GITLAB: Provider = Provider {
             "The plain token proves that the sender knows it, and nothing about the body.",
             "`Job Hook` and `Deployment Hook` do not tell whether they are about code from a fork, and start nothing without \
              `allow.forks`; `Pipeline Hook` tells.",
+            "A renamed file is listed under its new path alone, and a forced push does not look like one: what it drops is \
+             not in `event.changed`.",
         ],
     },
     ..BASE
@@ -175,6 +177,8 @@ pub(super) const BITBUCKET_CLOUD: Provider = Provider {
         hints: &[
             "Payloads above 256 KB are dropped by Bitbucket without a word.",
             "A webhook without a secret is not signed, and is refused.",
+            "Statuses of commits and comments on them do not tell whether they are about code from a fork, and start \
+             nothing without `allow.forks`.",
             "Bitbucket does not say whether `X-Request-UUID` is the same in all attempts. If it is not, an event that was \
              stored, but whose answer was lost on the way, starts its runs a second time.",
         ],
@@ -208,6 +212,8 @@ pub(super) const BITBUCKET_DC: Provider = Provider {
         hints: &[
             "With `verification.legacy: true` requests without a signature may bring `user:password` (basic) instead.",
             "The connection test is not signed. It is answered, and nothing is stored.",
+            "Comments on commits do not tell whether they are about code from a fork, and start nothing without \
+             `allow.forks`.",
         ],
     },
     ..BASE
@@ -239,6 +245,9 @@ const GITEA_NOTES: Notes = Notes {
         "Old versions put the secret into the body: it is taken out before anything is stored.",
         "Actions, workflows and statuses do not tell whether they are about code from a fork, and start nothing without \
          `allow.forks`.",
+        "At Gitea and Forgejo, whoever may read can push to `refs/for/main` (AGit). Such a pull request is taken for a \
+         fork's.",
+        "A forced push does not look like one: the files of commits that it drops are not in `event.changed`.",
     ],
 };
 

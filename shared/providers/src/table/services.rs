@@ -143,6 +143,8 @@ pub(super) const SONARQUBE: Provider = Provider {
         ],
         hints: &[
             "There is one kind of event, the end of an analysis. Identical bodies are the same event.",
+            "The analysis of a pull request does not tell whether it is about code from a fork, and starts nothing without \
+             `allow.forks`; that of a branch does.",
         ],
         ..BASE.notes
     },
