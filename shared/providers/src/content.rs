@@ -99,7 +99,7 @@ impl ContentError {
 pub fn memory(provider: &Provider, request: &Request<'_>) -> usize {
     let is_event = media_type(request.headers).starts_with("application/cloudevents");
     // What lies in a form or in base64 is not seen before it is decoded, and counts as the worst that it can be.
-    let hidden = is_form(request.headers) || is_event || provider.envelope == Envelope::PubSub;
+    let hidden = is_form(request) || is_event || provider.envelope == Envelope::PubSub;
     let bytes = if hidden {
         request.body.len().saturating_mul(bounds::WORST)
     } else {
@@ -124,7 +124,7 @@ pub fn content<'a>(
         let limit = provider.body_bytes;
         return Err(ContentError::TooLarge { limit });
     }
-    let content = if is_form(request.headers) && provider.envelope == Envelope::Json {
+    let content = if is_form(request) && provider.envelope == Envelope::Json {
         form(provider, request.body)?
     } else {
         match provider.envelope {

@@ -2,6 +2,8 @@
 
 use http::HeaderMap;
 
+use crate::Request;
+
 /// How often a header came.
 pub(crate) enum Seen<'a> {
     /// Not at all.
@@ -30,13 +32,17 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     }
 }
 
-/// Whether the body is form-encoded, as its sender says.
-pub(crate) fn is_form(headers: &HeaderMap) -> bool {
-    media_type(headers).eq_ignore_ascii_case("application/x-www-form-urlencoded")
+/// Whether the body is form-encoded, as its sender says. Nobody signs that header: a body that begins as JSON does, and
+/// as no form can, is none, or whoever captured it could have it read as something else.
+pub(crate) fn is_form(request: &Request<'_>) -> bool {
+    let first = request.body.trim_ascii_start().first();
+    media_type(request.headers) == "application/x-www-form-urlencoded"
+        && !matches!(first, Some(b'{' | b'['))
 }
 
-/// The media type of the body without parameters, as its sender writes it; empty if it does not say.
-pub(crate) fn media_type(headers: &HeaderMap) -> &str {
+/// The media type of the body in lower case, without parameters; empty if its sender does not say.
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
     let value = text(headers, "content-type").unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim()
+    let media_type = value.split(';').next().unwrap_or_default();
+    media_type.trim().to_ascii_lowercase()
 }

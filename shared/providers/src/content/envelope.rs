@@ -18,7 +18,7 @@ const REQUIRED: &[&str] = &["specversion", "id", "source", "type"];
 /// An event in the binary or the structured mode of the HTTP binding of CloudEvents 1.0; a request in neither of them
 /// is an event without attributes.
 pub(super) fn cloud_events<'a>(request: &Request<'a>) -> Result<Content<'a>, ContentError> {
-    let media_type = media_type(request.headers).to_ascii_lowercase();
+    let media_type = media_type(request.headers);
     if media_type.starts_with("application/cloudevents-batch") {
         return Err(ContentError::Format(
             "batches of events are not supported; send one event per request",

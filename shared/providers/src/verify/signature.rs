@@ -49,7 +49,7 @@ pub(super) fn check(
     };
     let decoded;
     let body = match scheme.covers {
-        Covers::Payload if is_form(request.headers) => {
+        Covers::Payload if is_form(request) => {
             decoded = payload_field(request.body).map_err(|why| malformed("the form", why))?;
             decoded.as_bytes()
         }

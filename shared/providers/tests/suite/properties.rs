@@ -87,6 +87,34 @@ proptest! {
         }
     }
 
+    /// Senders write media types in any case, and what a body takes is found out before it is read.
+    #[test]
+    fn the_case_of_a_media_type_changes_nothing(
+        entry in prop::sample::select(PROVIDERS),
+        media_type in prop::sample::select(vec![
+            "application/json",
+            "application/cloudevents+json",
+            "application/cloudevents-batch+json",
+            "application/x-www-form-urlencoded",
+        ]),
+        upper in prop::collection::vec(any::<bool>(), 40),
+        body in body(),
+    ) {
+        let mixed: String = media_type
+            .chars()
+            .zip(&upper)
+            .map(|(c, upper)| if *upper { c.to_ascii_uppercase() } else { c })
+            .collect();
+        let read = |media_type: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("content-type", media_type.parse().unwrap());
+            let request = Request { headers: &headers, query: "", token: None, body: &body };
+            let read = content(&entry, &request).map(|found| (found.json, found.attributes, found.bytes.into_owned()));
+            (providers::content::memory(&entry, &request), read)
+        };
+        prop_assert_eq!(read(media_type), read(&mixed));
+    }
+
     /// Different identities never get the same key, whatever is in them.
     #[test]
     fn keys_are_unambiguous(one_pair in ("[ -~]{1,8}", "[ -~]{1,8}"), other_pair in ("[ -~]{1,8}", "[ -~]{1,8}")) {
