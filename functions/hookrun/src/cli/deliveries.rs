@@ -28,8 +28,8 @@ pub(crate) enum Deliveries {
     /// The exit code is 0 if all were replayed (or would be), 1 if one was not, 2 if none could be found, 3 if they had
     /// not ended when the time of --wait was over.
     #[command(
-        after_help = "Examples:\n  hookrun deliveries replay github-k3v9x0q2ab --wait 2m\n  \
-        hookrun deliveries replay --hook github --since 1h --outcome failed --dry-run"
+        after_help = "Examples:\n  hookrun deliveries replay github-k3v9x0q2ab --wait 5m\n  \
+        hookrun deliveries replay --hook github --since 3h --until 1h --outcome failed --dry-run"
     )]
     Replay(Replay),
     /// Follow Deliveries as they come, until interrupted.
@@ -70,6 +70,17 @@ pub(crate) struct Selection {
     pub(crate) since: Option<Duration>,
 }
 
+/// Which of the Deliveries that there are already are meant.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Range {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+
+    /// Only as old as this at least, like 10m or 1h.
+    #[arg(long, env = "HOOKRUN_UNTIL", value_name = "TIME", value_parser = units::duration)]
+    pub(crate) until: Option<Duration>,
+}
+
 /// `hookrun deliveries list`
 #[derive(Debug, Args)]
 pub(crate) struct List {
@@ -77,7 +88,11 @@ pub(crate) struct List {
     pub(crate) hook: Option<String>,
 
     #[command(flatten)]
-    pub(crate) selection: Selection,
+    pub(crate) range: Range,
+
+    /// How many of them at most, the newest ones. 100 for people if not given, and all for programs.
+    #[arg(long, env = "HOOKRUN_LIST_LIMIT", value_name = "NUMBER")]
+    pub(crate) limit: Option<usize>,
 
     /// Those of all namespaces.
     #[arg(long, short = 'A', env = "HOOKRUN_ALL_NAMESPACES", value_parser = BoolishValueParser::new())]
@@ -115,7 +130,7 @@ pub(crate) struct Show {
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
     /// Names of Deliveries.
-    #[arg(value_name = "DELIVERY", required_unless_present = "hook", conflicts_with_all = ["hook", "outcome", "event", "since"])]
+    #[arg(value_name = "DELIVERY", required_unless_present = "hook", conflicts_with_all = ["hook", "outcome", "event", "since", "until", "again"])]
     pub(crate) names: Vec<String>,
 
     /// All of this Hook that the other options select; --since is needed then.
@@ -123,7 +138,11 @@ pub(crate) struct Replay {
     pub(crate) hook: Option<String>,
 
     #[command(flatten)]
-    pub(crate) selection: Selection,
+    pub(crate) range: Range,
+
+    /// With --hook, also those that are replays themselves, and those of which a replay was started already.
+    #[arg(long, env = "HOOKRUN_AGAIN", value_parser = BoolishValueParser::new())]
+    pub(crate) again: bool,
 
     /// Only say what would be started.
     #[arg(long, env = "HOOKRUN_DRY_RUN", value_parser = BoolishValueParser::new())]
@@ -133,7 +152,8 @@ pub(crate) struct Replay {
     #[arg(long, env = "HOOKRUN_REPLAY_ID", value_name = "TEXT")]
     pub(crate) id: Option<String>,
 
-    /// Wait until the sweep has started them, at most this long, like 2m.
+    /// Wait until the sweep has started them, at most this long, like 5m. It comes every two minutes on a cluster, and
+    /// every five seconds with `hookrun dev`.
     #[arg(long, env = "HOOKRUN_WAIT", value_name = "TIME", value_parser = units::duration)]
     pub(crate) wait: Option<Duration>,
 

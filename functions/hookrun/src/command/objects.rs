@@ -2,40 +2,60 @@
 //!
 //! Unlike the functions, a command may list and watch.
 
-use std::time::Duration;
+mod fault;
 
-use anyhow::{Context, bail};
+use std::{fmt::Display, time::Duration};
+
+use anyhow::{Context, anyhow, bail};
 use cluster::Resource;
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, ListParams, PostParams},
+    api::{ApiResource, DynamicObject, ListParams, ObjectList, PostParams},
+    core::PartialObjectMeta,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::fault::Server;
 use crate::cli::common;
 
 /// Objects on one page of a list: with payloads inside they are large.
 const PAGE: u32 = 100;
 
+/// Objects on one page of a list that shows their metadata alone.
+const MARKS: u32 = 500;
+
 /// The API server, and the namespace that is meant.
 pub(crate) struct Objects {
     client: Client,
     namespace: String,
+    server: Server,
 }
 
 impl Objects {
     /// Finds the API server; nothing is asked yet.
     pub(crate) async fn connect(options: &common::Objects) -> anyhow::Result<Self> {
-        let client = match &options.server {
-            Some(url) => plain(url)?,
-            None => cluster::connect(&options.connection).await.context(
-                "name the cluster with --kubeconfig, or `hookrun dev` with --server http://127.0.0.1:8080",
-            )?,
+        let (client, server) = match &options.server {
+            Some(url) => (plain(url)?, Server::Url(url.clone())),
+            None => {
+                let client = cluster::connect(&options.connection).await.context(
+                    "name the cluster with --kubeconfig, or `hookrun dev` with --server http://127.0.0.1:8080",
+                )?;
+                (client, Server::Configured)
+            }
         };
         let namespace = options.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
-        Ok(Self { client, namespace })
+        Ok(Self {
+            client,
+            namespace,
+            server,
+        })
+    }
+
+    /// What went wrong with a request, as a sentence: what was being done, what the API server said, what to do.
+    pub(crate) fn fault(&self, doing: impl Display, error: &kube::Error) -> anyhow::Error {
+        anyhow!("{doing}: {}", self.server.explained(error))
     }
 
     /// The namespace that is meant where none is named.
@@ -82,7 +102,8 @@ impl Objects {
         name: &str,
     ) -> anyhow::Result<Option<T>> {
         let found = self.api(resource, Some(namespace)).get_opt(name).await;
-        let found = found.with_context(|| format!("cannot read {} {name:?}", resource.kind))?;
+        let doing = || format!("cannot read {} {name:?}", resource.kind);
+        let found = found.map_err(|error| self.fault(doing(), &error))?;
         found.map(typed).transpose()
     }
 
@@ -94,22 +115,38 @@ impl Objects {
         labels: &str,
     ) -> anyhow::Result<Vec<T>> {
         let api = self.api(resource, namespace);
-        let mut page = ListParams::default().labels(labels).limit(PAGE);
+        let all = self.pages(resource, labels, PAGE, async |page| api.list(&page).await);
+        all.await?.into_iter().map(typed).collect()
+    }
+
+    /// The metadata of all objects that a label selector means.
+    pub(crate) async fn marks(
+        &self,
+        resource: Resource,
+        namespace: Option<&str>,
+        labels: &str,
+    ) -> anyhow::Result<Vec<PartialObjectMeta<DynamicObject>>> {
+        let api = self.api(resource, namespace);
+        self.pages(resource, labels, MARKS, async |page| {
+            api.list_metadata(&page).await
+        })
+        .await
+    }
+
+    async fn pages<K: Clone>(
+        &self,
+        resource: Resource,
+        labels: &str,
+        limit: u32,
+        list: impl AsyncFn(ListParams) -> kube::Result<ObjectList<K>>,
+    ) -> anyhow::Result<Vec<K>> {
+        let mut page = ListParams::default().labels(labels).limit(limit);
         let mut all = Vec::new();
         loop {
-            let listed = api.list(&page).await;
-            let listed = listed.map_err(|error| {
-                let missing = matches!(&error, kube::Error::Api(status) if status.code == 404);
-                let hint = if missing {
-                    ": are Hookrun's custom resources installed?"
-                } else {
-                    ""
-                };
-                anyhow::Error::from(error).context(format!("cannot list {}{hint}", resource.plural))
-            })?;
-            for object in listed.items {
-                all.push(typed(object)?);
-            }
+            let listed = list(page.clone()).await;
+            let doing = || format!("cannot list {}", resource.plural);
+            let listed = listed.map_err(|error| self.fault(doing(), &error))?;
+            all.extend(listed.items);
             match listed.metadata.continue_.filter(|next| !next.is_empty()) {
                 Some(next) => page = page.continue_token(&next),
                 None => return Ok(all),
@@ -130,12 +167,11 @@ impl Objects {
         match api.create(&PostParams::default(), &object).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(false),
-            Err(error) => Err(error).with_context(|| {
-                format!(
-                    "cannot create {} {name:?} in namespace {namespace:?}",
-                    resource.kind
-                )
-            }),
+            Err(error) => {
+                let kind = resource.kind;
+                let doing = format!("cannot create {kind} {name:?} in namespace {namespace:?}");
+                Err(self.fault(doing, &error))
+            }
         }
     }
 }

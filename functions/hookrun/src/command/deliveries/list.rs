@@ -1,19 +1,24 @@
 //! `hookrun deliveries list`: a line for each event, the newest first.
 
-use std::process::ExitCode;
+use std::{future, process::ExitCode};
 
 use deliveries::resource::DELIVERIES;
+use futures_util::{StreamExt, TryStreamExt};
 use hooks::{Delivery, delivery::Record};
 use jiff::Timestamp;
 
-use super::select::word;
+use super::select::{marks, read, within, word};
 use crate::{
-    cli::deliveries::List,
+    cli::{common::Form, deliveries::List},
     command::{
         objects::Objects,
         output::{age, plain, print, table},
+        say,
     },
 };
+
+/// Deliveries that are shown to people, unless they say otherwise.
+const SHOWN: usize = 100;
 
 /// Characters of a cell, and of the last one of a line.
 const CELL: usize = 40;
@@ -34,11 +39,18 @@ pub(super) const HEADER: [&str; 7] = [
 pub(super) async fn run(options: &List) -> anyhow::Result<ExitCode> {
     let objects = Objects::connect(&options.objects).await?;
     let namespace = (!options.all_namespaces).then(|| objects.namespace());
-    let labels = options.selection.labels(options.hook.as_deref());
-    let mut deliveries: Vec<Delivery> = objects.list(DELIVERIES, namespace, &labels).await?;
+    let labels = options.range.selection.labels(options.hook.as_deref());
     let now = Timestamp::now();
-    deliveries.retain(|delivery| options.selection.means(delivery, now));
-    newest_first(&mut deliveries);
+    let shown = (options.output.form == Form::Text).then_some(SHOWN);
+    let deliveries = match options.limit.or(shown) {
+        Some(limit) => newest(&objects, namespace, options, limit, now).await?,
+        None => {
+            let mut all: Vec<Delivery> = objects.list(DELIVERIES, namespace, &labels).await?;
+            all.retain(|delivery| options.range.means(delivery, now));
+            newest_first(&mut all);
+            all
+        }
+    };
     print(options.output.form, &deliveries, || {
         let rows: Vec<_> = deliveries
             .iter()
@@ -50,6 +62,32 @@ pub(super) async fn run(options: &List) -> anyhow::Result<ExitCode> {
         }
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// So many of those that are meant: only what is shown is read whole.
+async fn newest(
+    objects: &Objects,
+    namespace: Option<&str>,
+    options: &List,
+    limit: usize,
+    now: Timestamp,
+) -> anyhow::Result<Vec<Delivery>> {
+    let labels = options.range.selection.labels(options.hook.as_deref());
+    let all = marks(objects, namespace, &labels).await?;
+    let meant = within(&all, &options.range, now);
+    let count = meant.len();
+    let means = |delivery: &Delivery| future::ready(options.range.means(delivery, now));
+    let newest: Vec<Delivery> = read(objects, meant)
+        .try_filter(means)
+        .take(limit)
+        .try_collect()
+        .await?;
+    if newest.len() == limit && count > limit {
+        say(&format!(
+            "these are the newest {limit} of {count}; --limit shows more"
+        ));
+    }
+    Ok(newest)
 }
 
 /// The times of records are written so that their order as text is theirs.

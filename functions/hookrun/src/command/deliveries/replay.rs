@@ -6,12 +6,13 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{anyhow, ensure};
 use cluster::SECRETS;
 use deliveries::{
     record,
     resource::{DELIVERIES, HOOKS},
 };
+use futures_util::StreamExt;
 use hooks::{Delivery, Hook, Outcome, delivery::HookRef};
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -19,11 +20,11 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    list::{HEADER, newest_first, row},
-    select::word,
+    list::{HEADER, row},
+    select::{LeftOut, Mark, marks, not_replayed, read, within, word},
 };
 use crate::{
-    cli::deliveries::Replay,
+    cli::deliveries::{Replay, Selection},
     command::{
         complain,
         objects::Objects,
@@ -54,29 +55,48 @@ pub(super) async fn run(options: &Replay) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(NOTHING));
         }
     };
-    if meant.is_empty() {
-        say("no Delivery is selected");
-        return Ok(ExitCode::from(NOTHING));
+    if let Some((chosen, left_out)) = &meant.range {
+        say(&told(*chosen, *left_out));
+        if meant.marks.is_empty() {
+            let done = left_out.replayed > 0;
+            return Ok(ExitCode::from(if done { 0 } else { NOTHING }));
+        }
     }
     let id = options
         .id
         .clone()
         .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let mut new = Vec::new();
-    for old in &meant {
-        match replay(&objects, old, &id, options).await {
-            Ok(delivery) => new.push(delivery),
+    let (mut new, mut complete) = (Vec::new(), true);
+    let now = Timestamp::now();
+    let mut found = std::pin::pin!(read(&objects, meant.marks));
+    while let Some(old) = found.next().await {
+        let old = old?;
+        if !options.range.means(&old, now) {
+            continue;
+        }
+        let name = &old.metadata.name;
+        match replay(&objects, &old, &id, options).await {
+            Ok(delivery) => {
+                if !options.dry_run {
+                    // At once: whoever ends the command while it waits knows what to look at.
+                    say(&format!("{name} is replayed as {}", delivery.metadata.name));
+                }
+                new.push(delivery);
+            }
             Err(error) => {
-                complain(&error.context(format!("{} is not replayed", old.metadata.name)))
+                complete = false;
+                complain(&error.context(format!("{name} is not replayed")));
             }
         }
     }
-    let complete = new.len() == meant.len();
     let ended = match options.wait.filter(|_| !options.dry_run) {
         Some(time) => wait(&objects, &mut new, Instant::now() + time).await?,
         None => true,
     };
-    print(options.output.form, &new, || text(&new, options.dry_run))?;
+    print(options.output.form, &new, || match new.as_slice() {
+        [] => String::new(),
+        new => text(new, options.dry_run),
+    })?;
     Ok(match (complete, ended) {
         (false, _) => ExitCode::from(NOT_ALL),
         (true, false) => {
@@ -87,25 +107,50 @@ pub(super) async fn run(options: &Replay) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The Deliveries that are to be replayed, the oldest first, as they came.
-async fn meant(objects: &Objects, options: &Replay) -> anyhow::Result<Vec<Delivery>> {
+/// The Deliveries that are to be replayed.
+struct Meant {
+    /// Which they are, the oldest first, as they came.
+    marks: Vec<Mark>,
+    /// Of a range: how many they are, and what was left out.
+    range: Option<(usize, LeftOut)>,
+}
+
+async fn meant(objects: &Objects, options: &Replay) -> anyhow::Result<Meant> {
     let Some(hook) = &options.hook else {
-        let mut named = Vec::new();
+        let mut marks = Vec::new();
         for name in &options.names {
             let (namespace, name) = objects.place(name);
-            named.push(objects.get(DELIVERIES, namespace, name).await?);
+            // What does not exist is told before anything is replayed.
+            let _: Delivery = objects.get(DELIVERIES, namespace, name).await?;
+            marks.push(Mark::named(namespace, name));
         }
-        return Ok(named);
+        return Ok(Meant { marks, range: None });
     };
-    let labels = options.selection.labels(Some(hook));
-    let mut selected: Vec<Delivery> = objects
-        .list(DELIVERIES, Some(objects.namespace()), &labels)
-        .await?;
-    let now = Timestamp::now();
-    selected.retain(|delivery| options.selection.means(delivery, now));
-    newest_first(&mut selected);
-    selected.reverse();
-    Ok(selected)
+    let labels = Selection::default().labels(Some(hook));
+    let all = marks(objects, Some(objects.namespace()), &labels).await?;
+    let mut marks = within(&all, &options.range, Timestamp::now());
+    marks.reverse();
+    let left_out = match options.again {
+        true => LeftOut::default(),
+        false => not_replayed(&mut marks, &all),
+    };
+    let range = Some((marks.len(), left_out));
+    Ok(Meant { marks, range })
+}
+
+/// What a range came to, for people.
+fn told(chosen: usize, LeftOut { replays, replayed }: LeftOut) -> String {
+    let chosen = match chosen {
+        0 => "no Delivery is selected".to_owned(),
+        1 => "1 Delivery is selected".to_owned(),
+        many => format!("{many} Deliveries are selected"),
+    };
+    match replays + replayed {
+        0 => chosen,
+        _ => format!(
+            "{chosen}; left out are {replays} that are replays themselves and {replayed} that were replayed already (--again takes them, too)"
+        ),
+    }
 }
 
 async fn replay(
@@ -176,12 +221,15 @@ async fn share_payload(objects: &Objects, delivery: &Delivery) -> anyhow::Result
     let patched = api
         .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
         .await;
-    patched.map(drop).with_context(|| {
+    let doing = || {
         format!(
             "{} is stored, but Secret {name:?} with its payload vanishes with the old Delivery",
             metadata.name
         )
-    })
+    };
+    patched
+        .map(drop)
+        .map_err(|error| objects.fault(doing(), &error))
 }
 
 /// Looks at the Deliveries until each has an outcome; whether that came in time.
@@ -232,4 +280,24 @@ fn text(deliveries: &[Delivery], dry_run: bool) -> String {
     });
     let rows: Vec<_> = rows.collect();
     table(["REPLAY OF", "RULE", "OUTCOME", "REASON"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_says_how_many_it_is_and_what_it_leaves_out() {
+        let left_out = LeftOut {
+            replays: 2,
+            replayed: 1,
+        };
+        let text = told(12, left_out);
+        assert!(
+            text.starts_with("12 Deliveries are selected; left out are 2 "),
+            "{text}"
+        );
+        assert!(text.contains("and 1 that were replayed already"), "{text}");
+        assert_eq!(told(1, LeftOut::default()), "1 Delivery is selected");
+    }
 }

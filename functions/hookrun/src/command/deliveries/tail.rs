@@ -42,7 +42,8 @@ pub(super) async fn run(options: &Tail) -> anyhow::Result<ExitCode> {
         .as_deref()
         .map(|hook| format!("{}={hook}", hooks::run::HOOK));
     let labels = hook.unwrap_or_default();
-    let listed = known(&api, &labels).await?;
+    let listed = known(&api, &labels).await;
+    let listed = listed.map_err(|error| objects.fault("cannot list deliveries", &error))?;
     let mut from = listed.metadata.resource_version;
     let mut told: Told = listed.items.iter().filter_map(mark).collect();
     if options.output.form == Form::Text {
@@ -50,11 +51,12 @@ pub(super) async fn run(options: &Tail) -> anyhow::Result<ExitCode> {
     }
     let mut trouble = String::new();
     loop {
-        match follow(&api, &labels, &mut from, options, &mut told).await? {
+        let followed = follow(&api, &labels, &mut from, options, &mut told).await?;
+        match followed.map(|error| objects.fault("cannot see Deliveries", &error).to_string()) {
             None => trouble.clear(),
             Some(reason) => {
                 if trouble != reason {
-                    say(&format!("cannot see Deliveries, trying again: {reason}"));
+                    say(&format!("{reason}; trying again"));
                     trouble = reason;
                 }
                 sleep(PAUSE).await;
@@ -117,12 +119,12 @@ async fn follow(
     from: &mut Option<String>,
     options: &Tail,
     told: &mut Told,
-) -> anyhow::Result<Option<String>> {
+) -> anyhow::Result<Option<kube::Error>> {
     let watch = WatchParams::default().labels(labels).timeout(240);
     let version = from.clone().unwrap_or_default();
     let events = match api.watch(&watch, &version).await {
         Ok(events) => events,
-        Err(error) => return Ok(Some(chain(error))),
+        Err(error) => return Ok(Some(error)),
     };
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
@@ -136,15 +138,11 @@ async fn follow(
                 told.remove(&object.metadata.uid.unwrap_or_default());
             }
             Ok(WatchEvent::Bookmark(bookmark)) => *from = Some(bookmark.metadata.resource_version),
-            Ok(WatchEvent::Error(status)) => return Ok(Some(status.message)),
-            Err(error) => return Ok(Some(chain(error))),
+            Ok(WatchEvent::Error(status)) => return Ok(Some(kube::Error::Api(status))),
+            Err(error) => return Ok(Some(error)),
         }
     }
     Ok(None)
-}
-
-fn chain(error: kube::Error) -> String {
-    format!("{:#}", anyhow::Error::from(error))
 }
 
 /// Tells a Delivery, unless it was told with this outcome before.
