@@ -32,7 +32,7 @@ pub(crate) enum Hooks {
     /// The steps are those of the function: who sent it, what it is, and for each rule: its events, its filter with the
     /// values that it saw, who may, its parameters. The first step that says no is the answer.
     ///
-    /// The exit code is 0 if a run would be started, 1 if none would, 2 if that cannot be said.
+    /// The exit code is 0 if the outcome is `Created`, 1 if it is another one, 2 if that cannot be said.
     #[command(after_help = CAPTURED)]
     Explain(Explain),
     /// Test a Hook against a folder of captured requests.
@@ -45,6 +45,9 @@ pub(crate) enum Hooks {
     Test(Test),
     /// List Hooks: their URLs, whether they are ready, and when they last got an event.
     List(List),
+    /// Show a Hook: whether it is ready and why not, which secrets its senders use, what was rejected, and its rules.
+    #[command(after_help = "Example:\n  hookrun hooks show team/shop")]
+    Show(Show),
 }
 
 /// What a captured request looks like.
@@ -59,7 +62,8 @@ const CAPTURED: &str = "A captured request is a YAML or JSON file:
   token: …                     # the end of the path, for providers that prove nothing else
   time: 2026-01-02T03:04:05Z   # when it came, or seconds since 1970; now if not given
 
-A Delivery as `kubectl get delivery NAME -o yaml` prints it works as well, and so does the name of one.
+A Delivery as `kubectl get delivery NAME -o yaml` prints it works as well, and so does the name of one. A file
+with a Delivery whose payload is kept elsewhere needs --payload.
 
 Examples:
   hookrun hooks explain hook.yaml request.yaml
@@ -140,7 +144,7 @@ pub(crate) struct New {
     #[arg(long, env = "HOOKRUN_SECRET_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) secret_file: Option<PathBuf>,
 
-    /// Where the outside world reaches the function, for the URL that is told.
+    /// Where the outside world reaches the function, for the URL that is told; `https://` where it names no scheme.
     #[arg(long, env = "HOOKRUN_HOST", value_name = "URL", default_value = "https://hooks.example.com", value_hint = ValueHint::Url)]
     pub(crate) host: String,
 
@@ -164,9 +168,9 @@ pub(crate) struct Send {
     #[arg(value_name = "HOOK", value_hint = ValueHint::FilePath)]
     pub(crate) hook: String,
 
-    /// Where the function is.
-    #[arg(long, env = "HOOKRUN_URL", value_name = "URL", default_value = "http://127.0.0.1:8080", value_hint = ValueHint::Url)]
-    pub(crate) url: String,
+    /// Where the function is; --server if that is given, since `hookrun dev` is both, else http://127.0.0.1:8080.
+    #[arg(long, env = "HOOKRUN_URL", value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) url: Option<String>,
 
     /// Type of the event, as the provider calls it; that of the sample if not given.
     #[arg(long, env = "HOOKRUN_EVENT_TYPE", value_name = "TYPE")]
@@ -219,6 +223,11 @@ pub(crate) struct Explain {
     #[arg(long, env = "HOOKRUN_SECRET_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) secret_file: Option<PathBuf>,
 
+    /// File with the payload of the Delivery, as `hookrun deliveries show NAME --payload` prints it; where its file
+    /// does not hold it.
+    #[arg(long, env = "HOOKRUN_PAYLOAD", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) payload: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) output: Output,
 
@@ -246,6 +255,20 @@ pub(crate) struct List {
     /// Those of all namespaces.
     #[arg(long, short = 'A', env = "HOOKRUN_ALL_NAMESPACES", value_parser = BoolishValueParser::new())]
     pub(crate) all_namespaces: bool,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+
+    #[command(flatten)]
+    pub(crate) objects: Objects,
+}
+
+/// `hookrun hooks show`
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Its name, or `namespace/name`.
+    #[arg(value_name = "HOOK")]
+    pub(crate) name: String,
 
     #[command(flatten)]
     pub(crate) output: Output,

@@ -6,6 +6,7 @@ mod judge;
 mod list;
 mod new;
 mod send;
+mod show;
 mod source;
 mod test;
 
@@ -25,6 +26,7 @@ pub(crate) async fn run(command: Hooks) -> anyhow::Result<ExitCode> {
     let done = match command {
         Hooks::New(options) => return new::run(&options).await,
         Hooks::List(options) => return list::run(&options).await,
+        Hooks::Show(options) => return show::run(&options).await,
         Hooks::Send(options) => send::run(&options).await,
         Hooks::Explain(options) => explain::run(&options).await,
         Hooks::Test(options) => test::run(&options),

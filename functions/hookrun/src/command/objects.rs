@@ -16,7 +16,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use self::fault::Server;
+pub(crate) use self::fault::Server;
 use crate::cli::common;
 
 /// Objects on one page of a list: with payloads inside they are large.

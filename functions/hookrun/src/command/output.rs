@@ -1,6 +1,9 @@
 //! What commands print: for people aligned and safe for a terminal, for programs as data.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -50,6 +53,13 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
         .iter()
         .map(|row| line(row.each_ref().map(String::as_str)));
     std::iter::once(line(header)).chain(rows).collect()
+}
+
+/// A line of what is shown of one thing: a name, and its value beside it, whole, on one line.
+pub(crate) fn fact(text: &mut String, indent: &str, name: &str, value: &str) {
+    let width = 14 - indent.len();
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{indent}{name:width$}{}", plain(value, usize::MAX));
 }
 
 /// Text from outside as one line of at most so many characters, without what would move a terminal's cursor.

@@ -1,14 +1,19 @@
 //! The payload of a Delivery, from where it is kept.
 
+use std::path::Path;
+
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use cluster::SECRETS;
-use deliveries::{payload::open, resource::PAYLOAD};
+use deliveries::{
+    payload::{digest, open},
+    resource::PAYLOAD,
+};
 use hooks::{Delivery, delivery::StoredPayload};
 use serde_json::Value;
 use store::{Credentials, PayloadPlaceOptions, PayloadStore};
 
-use super::objects::Objects;
+use super::{input, objects::Objects};
 
 /// The most that is fetched: as much as a function takes.
 const LIMIT: u64 = 64 << 20;
@@ -20,11 +25,27 @@ const LIMIT: u64 = 64 << 20;
 pub(crate) fn inline(delivery: &Delivery) -> anyhow::Result<Bytes> {
     let stored = &delivery.record.payload;
     let text = stored.gzip.as_deref().with_context(|| match (&stored.secret_name, &stored.object) {
-        (Some(secret), _) => format!("its payload is in Secret {secret:?}: name the Delivery itself, so that it is read from the cluster"),
-        (_, Some(object)) => format!("its payload is object {object:?} of the payload store: name the Delivery itself, so that it is read from there"),
+        (Some(secret), _) => format!("its payload is in Secret {secret:?}: name the Delivery itself, so that it is read from the cluster, or give --payload"),
+        (_, Some(object)) => format!("its payload is object {object:?} of the payload store: name the Delivery itself, so that it is read from there, or give --payload"),
         _ => "it has no payload".to_owned(),
     })?;
     Ok(open(text, stored)?)
+}
+
+/// The payload of a Delivery, from a file that somebody kept.
+///
+/// # Errors
+/// It cannot be read, or is not what the Delivery says.
+pub(crate) fn from_file(delivery: &Delivery, file: &Path) -> anyhow::Result<Bytes> {
+    let bytes = input::read(file)?;
+    let (found, expected) = (digest(&bytes), &delivery.record.payload.digest);
+    ensure!(
+        found == *expected,
+        "{} is not the payload of Delivery {:?}: it is {found}, and the Delivery says {expected}",
+        file.display(),
+        delivery.metadata.name
+    );
+    Ok(bytes.into())
 }
 
 /// The payload of a Delivery, which may be in a Secret or in the payload store.

@@ -14,7 +14,7 @@ use crate::{
     cli::deliveries::Show,
     command::{
         objects::Objects,
-        output::{self, age, plain, print},
+        output::{self, age, fact, plain, print},
         payload,
     },
 };
@@ -185,9 +185,7 @@ fn about(text: &mut String, rule: &RuleRecord) {
 }
 
 fn line(text: &mut String, indent: &str, name: &str, value: &str) {
-    let width = 14 - indent.len();
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{indent}{name:width$}{}", plain(value, LINE));
+    fact(text, indent, name, &plain(value, LINE));
 }
 
 #[cfg(test)]

@@ -79,8 +79,8 @@ enum Time {
     Text(String),
 }
 
-/// Reads a file with a captured request or a Delivery.
-pub(super) fn read(file: &Path) -> anyhow::Result<Captured> {
+/// Reads a file with a captured request or a Delivery, whose payload may be in a file of its own.
+pub(super) fn read(file: &Path, payload: Option<&Path>) -> anyhow::Result<Captured> {
     let bytes = input::read(file)?;
     let text = std::str::from_utf8(&bytes).context("it is not UTF-8");
     let read = text.and_then(|text| {
@@ -88,7 +88,10 @@ pub(super) fn read(file: &Path) -> anyhow::Result<Captured> {
         if document["kind"] == "Delivery" {
             let delivery: Delivery =
                 serde_json::from_value(document).context("its Delivery is not one")?;
-            let payload = payload::inline(&delivery)?;
+            let payload = match payload {
+                Some(file) => payload::from_file(&delivery, file)?,
+                None => payload::inline(&delivery)?,
+            };
             return Ok(Captured::Delivery(Box::new(delivery), payload.into()));
         }
         let written: Written = serde_json::from_value(document)

@@ -38,12 +38,15 @@ pub(super) async fn run(options: &Explain) -> anyhow::Result<ExitCode> {
 async fn captured(options: &Explain) -> anyhow::Result<Captured> {
     let typed = options.request.as_str();
     if source::is_file(typed) {
-        return capture::read(Path::new(typed));
+        return capture::read(Path::new(typed), options.payload.as_deref());
     }
     let objects = Objects::connect(&options.objects).await?;
     let (namespace, name) = objects.place(typed);
     let delivery: Delivery = objects.get(DELIVERIES, namespace, name).await?;
-    let payload = payload::stored(&objects, &delivery, &options.store).await?;
+    let payload = match &options.payload {
+        Some(file) => payload::from_file(&delivery, file)?,
+        None => payload::stored(&objects, &delivery, &options.store).await?,
+    };
     Ok(Captured::Delivery(Box::new(delivery), payload.into()))
 }
 

@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-/// Characters of a cell.
-const CELL: usize = 60;
+/// Characters of a cell that is cut: of a type of provider, and of why the last request was rejected.
+const CELL: usize = 40;
 
 /// Runs the command.
 pub(super) async fn run(options: &List) -> anyhow::Result<ExitCode> {
@@ -33,59 +33,61 @@ fn text(hooks: &[Hook], now: Timestamp) -> String {
     if rows.is_empty() {
         return "there are no Hooks; `hookrun hooks new` writes one\n".to_owned();
     }
-    table(
-        [
-            "NAMESPACE",
-            "NAME",
-            "PROVIDER",
-            "RULES",
-            "READY",
-            "LAST EVENT",
-            "REFUSED",
-            "PATH",
-        ],
-        &rows,
-    )
+    let header = [
+        "NAMESPACE",
+        "NAME",
+        "PROVIDER",
+        "RULES",
+        "LAST EVENT",
+        "REJECTED",
+        "PATH",
+        "READY",
+    ];
+    table(header, &rows)
 }
 
 fn row(hook: &Hook, now: Timestamp) -> [String; 8] {
     let status = hook.status.clone().unwrap_or_default();
-    let ready = status
-        .conditions
-        .iter()
-        .find(|condition| condition.r#type == "Ready");
-    let ready = ready.map_or_else(
-        || "unknown".to_owned(),
-        |ready| match ready.status.as_str() {
-            "True" => "yes".to_owned(),
-            _ => format!("no: {}", ready.message),
-        },
-    );
-    let ready = if hook.spec.suspend {
-        format!("{ready} (suspended)")
-    } else {
-        ready
-    };
     let last = status
         .last_event_time
         .as_deref()
         .map_or_else(String::new, |time| age(time, now));
     let why = status.last_rejection.as_ref();
     let why = why.map_or_else(String::new, |last| format!(" ({})", last.reason));
-    let (namespace, name) = (&hook.metadata.namespace, &hook.metadata.name);
-    let row = [
-        namespace.clone(),
-        name.clone(),
-        hook.spec.provider.clone(),
+    [
+        // Names and paths are to be copied, and the last column is what somebody looks for: none of them is cut.
+        hook.metadata.namespace.clone(),
+        hook.metadata.name.clone(),
+        plain(&hook.spec.provider, CELL),
         hook.spec.rules.len().to_string(),
-        ready,
         last,
-        format!("{}{why}", status.rejected),
-        status
-            .path
-            .unwrap_or_else(|| format!("/hooks/{namespace}/{name}")),
-    ];
-    row.map(|cell| plain(&cell, CELL))
+        plain(&format!("{}{why}", status.rejected), CELL),
+        plain(&path(hook), usize::MAX),
+        plain(&ready(hook), usize::MAX),
+    ]
+}
+
+/// The path of its URL.
+pub(super) fn path(hook: &Hook) -> String {
+    let (namespace, name) = (&hook.metadata.namespace, &hook.metadata.name);
+    let told = hook.status.as_ref().and_then(|status| status.path.clone());
+    told.unwrap_or_else(|| format!("/hooks/{namespace}/{name}"))
+}
+
+/// Whether its events start anything, and why not.
+fn ready(hook: &Hook) -> String {
+    let conditions = hook.status.as_ref().map(|status| &status.conditions);
+    let mut conditions = conditions.into_iter().flatten();
+    let ready = conditions.find(|condition| condition.r#type == "Ready");
+    let ready = match ready {
+        None => "unknown".to_owned(),
+        Some(ready) if ready.status == "True" => "yes".to_owned(),
+        Some(ready) => format!("no: {}", ready.message),
+    };
+    match hook.spec.suspend {
+        true => format!("suspended; {ready}"),
+        false => ready,
+    }
 }
 
 #[cfg(test)]
@@ -101,8 +103,23 @@ mod tests {
         let text = text(&[hook], Timestamp::UNIX_EPOCH);
         let line = text.lines().nth(1).expect("a line");
         assert!(
-            line.contains("unknown (suspended)") && line.ends_with("/hooks/team/shop"),
+            line.ends_with("/hooks/team/shop  suspended; unknown"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn why_a_hook_is_not_ready_is_not_cut() {
+        let why = "there is no Pipeline ".repeat(20);
+        let condition = hooks::hook::Condition {
+            r#type: "Ready".to_owned(),
+            status: "False".to_owned(),
+            message: why.clone(),
+            ..hooks::hook::Condition::default()
+        };
+        let mut hook = Hook::default();
+        hook.status.get_or_insert_default().conditions = vec![condition];
+        let text = text(&[hook], Timestamp::UNIX_EPOCH);
+        assert!(text.contains(&format!("no: {}", why.trim_end())), "{text}");
     }
 }

@@ -165,18 +165,30 @@ impl Made {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{number:3}. {told}");
         };
+        if by_token(provider) {
+            let place = if options.apply {
+                format!(" (kubectl -n {namespace} edit hook {name})")
+            } else {
+                String::new()
+            };
+            step(&format!(
+                "The token that it sends has to be for the audience and account in `spec.verification.token`: set both{place}."
+            ));
+        }
         if !options.apply {
-            step(
-                "`kubectl apply -f` what was written. It holds the secret: keep it out of Git, or encrypt it there.",
-            );
+            let secret = match self.secret {
+                Some(_) => " It holds the secret: keep it out of Git, or encrypt it there.",
+                None => "",
+            };
+            step(&format!("`kubectl apply -f` what was written.{secret}"));
         }
         step(&format!(
-            "On a cluster, let ServiceAccount {account:?} of namespace {namespace:?} start runs:\n     \
+            "On a cluster, unless `knative/hooks` was applied there, let ServiceAccount {account:?} of namespace {namespace:?} start runs:\n     \
              kubectl -n {namespace} create serviceaccount {account}\n     \
              kubectl -n {namespace} create role hookrun-runs --verb=create --resource=pipelineruns.tekton.dev\n     \
              kubectl -n {namespace} create rolebinding hookrun-runs --role=hookrun-runs --serviceaccount={namespace}:{account}"
         ));
-        let host = options.host.trim_end_matches('/');
+        let host = with_scheme(options.host.trim_end_matches('/'));
         let in_path = |proof: &Proof<'_>| matches!(proof, Proof::PathToken | Proof::Jwt(_));
         let token = self.text().filter(|_| provider.proofs.iter().all(in_path));
         let url = format!("{host}/hooks/{namespace}/{name}");
@@ -190,17 +202,12 @@ impl Made {
         if self.secret.is_some() {
             step(&self.about_secret(options));
         }
-        if by_token(provider) {
-            step(
-                "The token that it sends has to be for the audience and account in `spec.verification.token`: set both.",
-            );
-        }
         let hook = match options.apply {
             true => format!("{namespace}/{name}"),
             false => "FILE".to_owned(),
         };
         step(&format!(
-            "Try it: `hookrun hooks send {hook}` signs and sends a sample, `hookrun deliveries list` shows what became of it."
+            "Try it: `hookrun hooks send {hook}` signs and sends a sample, `hookrun deliveries list -n {namespace}` shows what became of it."
         ));
         text.trim_end().to_owned()
     }
@@ -222,6 +229,14 @@ impl Made {
     }
 }
 
+/// A host as a URL; outside services call by TLS.
+fn with_scheme(host: &str) -> String {
+    match host.contains("://") {
+        true => host.to_owned(),
+        false => format!("https://{host}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::bail;
@@ -232,6 +247,10 @@ mod tests {
     use crate::command::hooks::source;
 
     fn made(arguments: &[&str]) -> anyhow::Result<Made> {
+        Ok(written(arguments)?.0)
+    }
+
+    fn written(arguments: &[&str]) -> anyhow::Result<(Made, New)> {
         let typed = ["hookrun", "hooks", "new"].iter().chain(arguments);
         let Command::Hooks {
             command: Hooks::New(options),
@@ -241,7 +260,38 @@ mod tests {
         };
         let provider = providers::provider(options.provider.as_deref().unwrap_or_default())
             .context("a provider")?;
-        Made::new(provider, &options, "team".to_owned())
+        let made = Made::new(provider, &options, "team".to_owned())?;
+        Ok((made, options))
+    }
+
+    #[test]
+    fn the_steps_fit_what_was_made() {
+        let steps = |arguments: &[&str]| {
+            let (made, options) = written(arguments).expect("a hook");
+            made.steps(&options)
+        };
+        let token = steps(&["gar-pubsub", "--host", "hooks.example.org"]);
+        assert!(!token.contains("holds the secret"), "{token}");
+        assert!(
+            token.contains(" https://hooks.example.org/hooks/team/"),
+            "{token}"
+        );
+        let place = |part: &str| token.find(part).expect(part);
+        assert!(
+            place("spec.verification.token") < place("kubectl apply"),
+            "{token}"
+        );
+        let signed = steps(&["github", "--host", "http://hooks.example.org/"]);
+        assert!(signed.contains("holds the secret"), "{signed}");
+        assert!(
+            signed.contains(" http://hooks.example.org/hooks/team/github"),
+            "{signed}"
+        );
+        assert!(signed.contains("deliveries list -n team"), "{signed}");
+        assert!(
+            signed.contains("unless `knative/hooks` was applied"),
+            "{signed}"
+        );
     }
 
     #[test]

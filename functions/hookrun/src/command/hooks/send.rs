@@ -71,11 +71,12 @@ pub(super) async fn run(options: &Send) -> anyhow::Result<ExitCode> {
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .context("cannot make an HTTP client")?;
+    let url = destination(options);
     let mut answers = Vec::new();
     for _ in 0..options.repeat {
         let made_up = || uuid::Uuid::new_v4().to_string();
         let id = options.delivery_id.clone().unwrap_or_else(made_up);
-        answers.push(send(&client, &plan, &options.url, id).await?);
+        answers.push(send(&client, &plan, url, id).await?);
     }
     print(options.output.form, &answers, || text(&plan, &answers))?;
     if answers.iter().any(|answer| answer.status == 401) {
@@ -91,6 +92,12 @@ pub(super) async fn run(options: &Send) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Where the function is. What serves a Kubernetes API that asks for no credentials is `hookrun dev`, and serves it, too.
+fn destination(options: &Send) -> &str {
+    let typed = options.url.as_deref().or(options.objects.server.as_deref());
+    typed.unwrap_or("http://127.0.0.1:8080")
 }
 
 fn plan<'a>(source: &'a Source, options: &Send) -> anyhow::Result<Plan<'a>> {
@@ -178,6 +185,7 @@ async fn send(
         None => sign::Sent::default(),
     };
     let metadata = &source.hook.metadata;
+    let place = url;
     let mut url = format!(
         "{}/hooks/{}/{}",
         url.trim_end_matches('/'),
@@ -200,7 +208,7 @@ async fn send(
         .await
         // The URL may hold the token.
         .map_err(reqwest::Error::without_url)
-        .context("cannot reach the function; --url says where it is")?;
+        .with_context(|| format!("cannot reach the function at {place}; --url says where it is"))?;
     let status = response.status().as_u16();
     let bytes = response
         .bytes()
@@ -299,4 +307,33 @@ fn told(body: &Value) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command, hooks::Hooks};
+
+    /// Where a request goes.
+    fn goes_to(arguments: &[&str]) -> String {
+        let typed = ["hookrun", "hooks", "send", "hook.yaml"].iter();
+        let Command::Hooks {
+            command: Hooks::Send(options),
+        } = Cli::parse_from(typed.chain(arguments)).command
+        else {
+            return "another command".to_owned();
+        };
+        destination(&options).to_owned()
+    }
+
+    #[test]
+    fn the_server_that_was_named_is_the_function_unless_that_is_elsewhere() {
+        let server = ["--server", "http://127.0.0.1:9"];
+        assert_eq!(goes_to(&[]), "http://127.0.0.1:8080");
+        assert_eq!(goes_to(&server), "http://127.0.0.1:9");
+        let both = [&server[..], &["--url", "https://hooks.example.com"]].concat();
+        assert_eq!(goes_to(&both), "https://hooks.example.com");
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use anyhow::bail;
 use futures_util::StreamExt;
 use kube::{
     Api, ResourceExt,
@@ -13,7 +14,7 @@ use kube::{
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use crate::command::say;
+use crate::command::{objects::Server, say};
 
 /// How a followed run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,10 +69,14 @@ pub(super) async fn follow(
             // The watch came to its end, or stayed silent.
             Ok(Ok(Ok(None)) | Err(_)) => {}
             Ok(Ok(Err(error))) if passes(&error) => {
-                let error = anyhow::Error::from(error);
-                told.trouble(&format!("{error:#}"));
+                told.trouble(&Server::Configured.explained(&error));
             }
-            Ok(Ok(Err(error))) => return Err(error.into()),
+            Ok(Ok(Err(error))) => {
+                bail!(
+                    "cannot read the run: {}",
+                    Server::Configured.explained(&error)
+                )
+            }
         }
         let next = Instant::now() + pace.pause;
         if next >= deadline {
