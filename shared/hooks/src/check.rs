@@ -9,8 +9,9 @@ use providers::{Hmac, HmacOptions, Settings, Token};
 use crate::{
     Hook,
     expression::{Expression, Patterns},
-    hook::{HmacSettings, Rule, Verification},
+    hook::{HmacSettings, MAX_PER_MINUTE, Rule, Verification},
     name::is_label,
+    retention,
 };
 
 /// Rules of one Hook.
@@ -106,6 +107,13 @@ pub(crate) struct Expressions {
     pub(crate) payload: Option<Expression>,
 }
 
+/// What the rules of a Hook have in common.
+struct Common<'a> {
+    /// The only account whose rights are asked for before a run starts.
+    account: &'a str,
+    patterns: Patterns,
+}
+
 /// Checks a Hook.
 ///
 /// # Errors
@@ -134,8 +142,12 @@ pub fn check(hook: &Hook) -> Result<Checked, Vec<Problem>> {
         );
         problems.push(Problem::new("spec.rules", Kind::TooMany, message));
     }
+    problems.extend(limits(hook));
     let mut names = BTreeSet::new();
-    let mut patterns = Patterns::default();
+    let mut common = Common {
+        account: &hook.spec.service_account_name,
+        patterns: Patterns::default(),
+    };
     let mut expressions = Vec::with_capacity(rules.len());
     for (at, rule) in rules.iter().enumerate().take(MAX_RULES) {
         let place = format!("spec.rules[{at}]");
@@ -144,7 +156,7 @@ pub fn check(hook: &Hook) -> Result<Checked, Vec<Problem>> {
             let place = format!("{place}.name");
             problems.push(Problem::new(place, Kind::DuplicateName, message));
         }
-        expressions.push(rule::check(rule, &place, &mut patterns, &mut problems));
+        expressions.push(rule::check(rule, &place, &mut common, &mut problems));
     }
     if problems.is_empty() {
         Ok(Checked {
@@ -155,6 +167,40 @@ pub fn check(hook: &Hook) -> Result<Checked, Vec<Problem>> {
     } else {
         Err(problems)
     }
+}
+
+/// What a Hook sets for itself, of what others need, too.
+fn limits(hook: &Hook) -> impl Iterator<Item = Problem> {
+    let (kept, quota) = (&hook.spec.retention, &hook.spec.quota);
+    let limits: [(&str, u64, u64); 5] = [
+        (
+            "retention.count",
+            kept.count.into(),
+            retention::MAX_COUNT.into(),
+        ),
+        (
+            "retention.minHours",
+            kept.min_hours.into(),
+            retention::MAX_HOURS.into(),
+        ),
+        (
+            "retention.days",
+            kept.days.into(),
+            retention::MAX_DAYS.into(),
+        ),
+        ("retention.bytes", kept.bytes, retention::MAX_BYTES),
+        (
+            "quota.perMinute",
+            quota.per_minute.into(),
+            MAX_PER_MINUTE.into(),
+        ),
+    ];
+    let beyond = limits.into_iter().filter(|(_, wanted, most)| wanted > most);
+    beyond.map(|(place, wanted, most)| {
+        let message =
+            format!("{wanted} is more than {most}, which is the most that a Hook may have");
+        Problem::new(format!("spec.{place}"), Kind::TooMany, message)
+    })
 }
 
 /// Checks how senders prove who they are.

@@ -37,8 +37,8 @@ pub struct HookSpec {
     /// How senders prove who they are.
     #[serde(default)]
     pub verification: Verification,
-    /// ServiceAccount of this namespace as which the Hook acts: it needs the right to create PipelineRuns, and runs use
-    /// it unless their template names another one.
+    /// ServiceAccount of this namespace as which the Hook acts: it needs the right to create PipelineRuns, and its runs
+    /// use it and no other one.
     #[serde(default = "default_service_account")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: String,
@@ -224,10 +224,14 @@ pub struct Allow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Quota {
-    /// Events per minute, on average, whose runs are started at once.
+    /// Events per minute, on average, whose runs are started at once: for each pod of the function.
     #[serde(default = "default_per_minute")]
+    #[schemars(range(max = MAX_PER_MINUTE))]
     pub per_minute: u32,
 }
+
+/// Most that [`Quota::per_minute`] may be: as much as a pod does for all Hooks together.
+pub(crate) const MAX_PER_MINUTE: u32 = 60_000;
 
 fn default_per_minute() -> u32 {
     600

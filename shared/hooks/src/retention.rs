@@ -10,8 +10,17 @@ const HOUR: i64 = 3_600_000;
 /// Milliseconds of a day.
 const DAY: i64 = 24 * HOUR;
 
-/// Bytes that a Delivery takes beside its payload, about: so that many small events fill no more than a few large ones.
+/// Bytes that the cluster adds to each Delivery, about: its UID, its times, and who wrote which of its fields.
 const RECORD: u64 = 2 << 10;
+
+/// Most that a Hook may keep, in the words of [`Retention`]: the cluster is everybody's.
+pub(crate) const MAX_COUNT: u32 = 10_000;
+/// Most hours.
+pub(crate) const MAX_HOURS: u32 = 366 * 24;
+/// Most days.
+pub(crate) const MAX_DAYS: u32 = 366;
+/// Most bytes.
+pub(crate) const MAX_BYTES: u64 = 1 << 30;
 
 /// How long Deliveries are kept, and so how long an event that comes again is recognised. The sweep deletes the oldest of
 /// what exceeds any of these. What is gone would start its runs once more, were it sent again and its first runs gone, too.
@@ -20,17 +29,22 @@ const RECORD: u64 = 2 << 10;
 pub struct Retention {
     /// Number of Deliveries. It deletes none that came within `minHours`.
     #[serde(default = "default_count")]
+    #[schemars(range(max = MAX_COUNT))]
     pub count: u32,
     /// Hours for which they are kept however many there are, so that a repeated event is recognised also where many come at
     /// once. With 72, what people send again within the 3 days that GitHub gives them is recognised, too.
     #[serde(default = "default_min_hours")]
+    #[schemars(range(max = MAX_HOURS))]
     pub min_hours: u32,
     /// Days.
     #[serde(default = "default_days")]
+    #[schemars(range(max = MAX_DAYS))]
     pub days: u32,
-    /// Bytes of all Deliveries together: their payloads as they are stored in the cluster, and 2 KiB for each. The newest
-    /// stays, whatever its size. This goes before `minHours`: what is stored in the cluster has to be bounded.
+    /// Bytes of all Deliveries together as they are stored in the cluster, with the Secrets that they own and 2 KiB for
+    /// each that the cluster adds. The newest stays, whatever its size. This goes before `minHours`: what is stored in the
+    /// cluster has to be bounded.
     #[serde(default = "default_bytes")]
+    #[schemars(range(max = MAX_BYTES))]
     pub bytes: u64,
 }
 
@@ -65,7 +79,7 @@ pub struct Kept {
     pub name: String,
     /// When it came, in milliseconds since 1970.
     pub received: i64,
-    /// Bytes of its payload, as they are stored.
+    /// Bytes that it takes with what it owns, as they were written.
     pub bytes: u64,
     /// What became of it.
     pub outcome: Outcome,

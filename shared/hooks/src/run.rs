@@ -114,13 +114,11 @@ fn set(spec: &mut Map<String, Value>, list: &str, entry: Value) {
     }
 }
 
-/// Lets the run act as the Hook's ServiceAccount, unless its author names another one.
+/// Lets the run act as the Hook's ServiceAccount; [`crate::check()`] lets a template name no other one.
 fn account(spec: &mut Map<String, Value>, name: &str) {
     let template = spec.entry("taskRunTemplate").or_insert_with(|| json!({}));
     if let Value::Object(template) = template {
-        template
-            .entry("serviceAccountName")
-            .or_insert_with(|| name.into());
+        template.insert("serviceAccountName".to_owned(), name.into());
     }
 }
 

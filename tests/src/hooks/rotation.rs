@@ -70,7 +70,7 @@ async fn a_secret_is_replaced_without_a_failed_delivery(cluster: Arc<Cluster>) -
     let function = scene.function().await?;
     let mut only_record = rule("build");
     only_record["filter"] = "false".into();
-    let more = json!({"quota": {"perMinute": 100_000}});
+    let more = json!({"quota": {"perMinute": 60_000}});
     let old = scene.github("shop", json!([only_record]), more).await?;
     let new = old.with(NEW);
     scene.secret("shop-new", NEW).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{Expressions, Kind, Problem};
+use super::{Common, Expressions, Kind, Problem};
 use crate::{
     expression::{Expression, Patterns},
     hook::{PayloadTarget, Rule},
@@ -22,7 +22,7 @@ const MAX_NAME: usize = 40;
 pub(super) fn check(
     rule: &Rule,
     place: &str,
-    patterns: &mut Patterns,
+    common: &mut Common<'_>,
     problems: &mut Vec<Problem>,
 ) -> Expressions {
     let mut problem = |at: &str, kind, message: String| {
@@ -82,12 +82,14 @@ pub(super) fn check(
         );
     }
     if let Some(run) = &rule.pipeline_run {
-        template(run, &format!("{place}.pipelineRun"), problems);
+        let place = format!("{place}.pipelineRun");
+        template(run, &place, problems);
+        accounts(run, common.account, &place, problems);
     }
     if let Some(target) = &rule.payload {
         payload(target, &format!("{place}.payload"), problems);
     }
-    expressions(rule, place, patterns, problems)
+    expressions(rule, place, &mut common.patterns, problems)
 }
 
 fn expressions(
@@ -238,6 +240,37 @@ fn template(run: &Value, place: &str, problems: &mut Vec<Problem>) {
     let template = spec.get("taskRunTemplate");
     if template.is_some_and(|template| !template.is_object()) {
         problem(".spec.taskRunTemplate", "a map");
+    }
+}
+
+/// Checks as whom the PipelineRun of a rule acts: as the Hook's ServiceAccount, since the right of no other one to start
+/// runs is asked for, and whoever may write Hooks is to gain nothing.
+fn accounts(run: &Value, account: &str, place: &str, problems: &mut Vec<Problem>) {
+    let at = |pointer: &str| run.pointer(pointer);
+    let tasks = at("/spec/taskRunSpecs").and_then(Value::as_array);
+    let tasks = tasks.into_iter().flatten().enumerate();
+    let places = [
+        (".spec".to_owned(), at("/spec")),
+        (
+            ".spec.taskRunTemplate".to_owned(),
+            at("/spec/taskRunTemplate"),
+        ),
+    ]
+    .into_iter()
+    .chain(tasks.map(|(at, task)| (format!(".spec.taskRunSpecs[{at}]"), Some(task))));
+    for (within, fields) in places {
+        let fields = fields.and_then(Value::as_object).into_iter().flatten();
+        // Older versions of Tekton had `taskServiceAccountName`, and a list of them.
+        let named =
+            fields.filter(|(field, _)| field.to_ascii_lowercase().contains("serviceaccount"));
+        for (field, _) in named.filter(|(_, value)| value.as_str() != Some(account)) {
+            let message = format!(
+                "runs of this Hook act as its ServiceAccount `{account}` (`spec.serviceAccountName`); leave this out, or \
+                 make a Hook for the other account"
+            );
+            let place = format!("{place}{within}.{field}");
+            problems.push(Problem::new(place, Kind::InvalidPipelineRun, message));
+        }
     }
 }
 

@@ -148,7 +148,7 @@ fn alternatives(schema: &mut Map<String, Value>) {
 fn numbers(schema: &mut Map<String, Value>) {
     let format = match schema.get("format").and_then(Value::as_str) {
         Some("uint32") => {
-            schema.insert("maximum".to_owned(), u32::MAX.into());
+            schema.entry("maximum").or_insert_with(|| u32::MAX.into());
             "int64"
         }
         Some("uint64") => "int64",

@@ -203,3 +203,23 @@ fn rules_and_selectable_fields_name_what_exists() {
         assert_eq!(kind["type"], "string", "{path}");
     }
 }
+
+#[test]
+fn what_a_hook_sets_for_itself_is_bounded_by_its_schema() {
+    let hooks = hooks();
+    let maximum = |place: &str| {
+        let schema = root(&hooks).pointer(&format!("/properties/spec/properties/{place}/maximum"));
+        schema.and_then(Value::as_u64)
+    };
+    let retention = |field: &str| maximum(&format!("retention/properties/{field}"));
+    assert_eq!(retention("count"), Some(10_000));
+    assert_eq!(retention("minHours"), Some(8_784));
+    assert_eq!(retention("days"), Some(366));
+    assert_eq!(retention("bytes"), Some(1 << 30));
+    assert_eq!(maximum("quota/properties/perMinute"), Some(60_000));
+    // What has no bound of its own has that of its type.
+    assert_eq!(
+        maximum("verification/properties/allowedRate"),
+        Some(u32::MAX.into())
+    );
+}

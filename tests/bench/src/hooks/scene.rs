@@ -181,7 +181,7 @@ pub(crate) fn hook(name: &str) -> Value {
             "provider": "github",
             "verification": {"secretRefs": [{"name": ACCOUNT}]},
             "serviceAccountName": ACCOUNT,
-            "quota": {"perMinute": 1_000_000},
+            "quota": {"perMinute": 60_000},
             "rules": [{
                 "name": "build",
                 "events": ["push"],

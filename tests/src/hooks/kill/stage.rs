@@ -81,8 +81,8 @@ impl Stage {
             let hook = format!("shop-{number}");
             let rules = json!([rule_with_payload("build"), rule("check")]);
             let much = json!({
-                "quota": {"perMinute": 1_000_000},
-                "retention": {"count": 1_000_000, "days": 1, "bytes": 1_u64 << 40},
+                "quota": {"perMinute": 60_000},
+                "retention": {"count": 10_000, "days": 1, "bytes": 1 << 30},
             });
             lanes.push(Lane {
                 sender: scene.github(&hook, rules, much).await?,
