@@ -340,3 +340,22 @@ async fn a_repeated_push_to_quay_starts_one_run_and_a_second_push_another() {
     assert_eq!(world.runs().await.len(), 2);
     assert_eq!(world.deliveries().await.len(), 2);
 }
+
+#[tokio::test]
+async fn a_template_that_names_another_account_starts_nothing() {
+    let world = Settings::default().start();
+    let mut other = build();
+    other["pipelineRun"] = json!({"spec": {
+        "pipelineRef": {"name": "build"},
+        "taskRunSpecs": [{"pipelineTaskName": "push", "serviceAccountName": "admin"}],
+    }});
+    world.hook("shop", json!([other])).await;
+    let (_, told) = world.push("shop", "1").await;
+    assert_eq!(told["outcome"], "Failed", "{told}");
+    let reason = told["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("taskRunSpecs[0].serviceAccountName"),
+        "{told}"
+    );
+    assert_eq!(world.runs().await.len(), 0);
+}
