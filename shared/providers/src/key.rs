@@ -1,12 +1,16 @@
 //! How configured secrets become keys.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::VerifyingKey;
 
 use crate::provider::{Algorithm, Item, Key, Proof};
+
+/// Bytes of a key in base64 (Standard Webhooks 1.0.0, "Signature scheme"); the public one of Ed25519 has 32.
+const KEY_BYTES: RangeInclusive<usize> = 24..=64;
 
 impl Key {
     /// The key that a secret stands for; none if the secret is not for this form. Never empty.
@@ -17,7 +21,8 @@ impl Key {
             Self::TextUnless(_) => Cow::Borrowed(secret),
             Self::Base64After(prefix) => {
                 let text = secret.strip_prefix(prefix.as_bytes())?;
-                Cow::Owned(STANDARD.decode(text).ok()?)
+                let key = STANDARD.decode(text).ok()?;
+                Cow::Owned(Some(key).filter(|key| KEY_BYTES.contains(&key.len()))?)
             }
         };
         (!key.is_empty()).then_some(key)
@@ -30,7 +35,11 @@ impl Key {
             Self::TextUnless(prefix) => {
                 format!("it has to be text that does not start with `{prefix}`")
             }
-            Self::Base64After(prefix) => format!("it has to be `{prefix}` and base64"),
+            Self::Base64After(prefix) => format!(
+                "it has to be `{prefix}` and base64 of {} to {} bytes",
+                KEY_BYTES.start(),
+                KEY_BYTES.end()
+            ),
         }
     }
 }

@@ -320,6 +320,7 @@ pub fn check(provider: &Provider, settings: &Settings) -> Vec<Problem> {
             ));
         }
         problems.extend(header_problem("header", header));
+        problems.extend(kept_problem(provider, "header", header));
     }
     let configured = provider
         .proofs
@@ -331,8 +332,21 @@ pub fn check(provider: &Provider, settings: &Settings) -> Vec<Problem> {
             format!("only for `generic-hmac`; `{name}` knows how it is signed"),
         ));
     }
+    let signature = settings.hmac.as_ref().map(|hmac| &hmac.options().header);
+    problems.extend(signature.and_then(|name| kept_problem(provider, "hmac.header", name)));
     problems.extend(check_token(provider, settings));
     problems
+}
+
+/// What proves a sender is stored nowhere: its header is none of those that a record keeps.
+fn kept_problem(provider: &Provider, place: &str, name: &str) -> Option<Problem> {
+    let kept = |known: &&str| known.eq_ignore_ascii_case(name);
+    let message = format!(
+        "`{name}` is part of the record of every event, so that the secret would be, too; let the sender use a header \
+         for it alone, such as `X-Token`"
+    );
+    let found = provider.headers.iter().any(kept);
+    found.then(|| problem(place, message))
 }
 
 fn check_token(provider: &Provider, settings: &Settings) -> Vec<Problem> {

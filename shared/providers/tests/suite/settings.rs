@@ -82,7 +82,7 @@ fn signatures_that_make_no_sense_are_told_of() {
 
 #[test]
 fn a_secret_that_counts_for_nothing_beside_another_one_is_told_of() {
-    let signing = b"whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==".to_vec();
+    let signing = b"whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHMsIHdob2xl".to_vec();
     let plain = b"a plain token".to_vec();
     let idle = |name: &str, settings: &Settings, secrets: &[&Vec<u8>]| {
         let secrets: Vec<Vec<u8>> = secrets.iter().map(|secret| (*secret).clone()).collect();
@@ -216,12 +216,26 @@ fn settings_have_to_fit_the_provider() {
 
 #[test]
 fn secrets_have_to_fit_the_provider_and_are_never_told() {
-    let cases: [(&str, &str, bool); 15] = [
+    let cases: [(&str, &str, bool); 20] = [
         ("github", "hunter2", true),
         ("github", "", false),
         ("github", "hunter2\n", false),
         ("gitlab", "hunter2", true),
-        ("gitlab", "whsec_aHVudGVyMg==", true),
+        // 7, 23, 24, 64 and 65 bytes.
+        ("gitlab", "whsec_aHVudGVyMg==", false),
+        ("gitlab", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=", false),
+        ("gitlab", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz", true),
+        (
+            "standard-webhooks",
+            "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDEyMw==",
+            true,
+        ),
+        (
+            "standard-webhooks",
+            "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDEyMzQ=",
+            false,
+        ),
+        ("gitlab", "whsec_", false),
         ("gitlab", "whsec_hunter2!", false),
         ("standard-webhooks", "hunter2", false),
         ("standard-webhooks", "whsec_", false),
@@ -283,4 +297,43 @@ fn a_problem_says_its_place() {
         text,
         "hmac.encoding: `oct` is not known; use `hex` or `base64`"
     );
+}
+
+#[test]
+fn what_proves_a_sender_is_in_no_header_that_is_kept() {
+    let places = |name: &str, settings: &Settings| {
+        let found = check(provider(name).unwrap(), settings);
+        places(&found)
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    for (name, header) in [
+        ("bearer", "User-Agent"),
+        ("bearer", "Idempotency-Key"),
+        ("cloudevents", "CE-Subject"),
+        ("acr", "content-type"),
+    ] {
+        let settings = |header: &str| Settings {
+            header: Some(header.to_owned()),
+            ..Settings::default()
+        };
+        assert_eq!(places(name, &settings(header)), ["header"], "{header}");
+        assert!(places(name, &settings("X-Token")).is_empty());
+    }
+    let settings = |header: &str| {
+        let options = HmacOptions {
+            header: header.to_owned(),
+            ..HmacOptions::default()
+        };
+        Settings {
+            hmac: Some(Hmac::new(options).unwrap()),
+            ..Settings::default()
+        }
+    };
+    assert_eq!(
+        places("generic-hmac", &settings("User-Agent")),
+        ["hmac.header"]
+    );
+    assert!(places("generic-hmac", &settings("X-Signature")).is_empty());
 }

@@ -227,7 +227,7 @@ fn a_secret_that_counts_for_nothing_is_named_where_a_request_is_refused() {
         ("s/plain".to_owned(), b"a plain token".to_vec()),
         (
             "s/signing".to_owned(),
-            b"whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==".to_vec(),
+            b"whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHMsIHdob2xl".to_vec(),
         ),
     ];
     let mut request = request("push", &json!({}));
