@@ -166,7 +166,7 @@ async fn a_secret_that_counts_for_nothing_keeps_its_hook_from_being_ready() {
     let world = Settings::default().start();
     world.secret("plain", "a plain token").await;
     world
-        .secret("signing", "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==")
+        .secret("signing", "whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHMsIHdob2xl")
         .await;
     let spec = json!({
         "provider": "gitlab",
