@@ -12,14 +12,12 @@ use hooks::{
 };
 use jiff::Timestamp;
 use providers::{Event, Facts};
-use serde_json::Value;
-use tokio::sync::SemaphorePermit;
 
 use crate::known::Known;
 
 /// A verified event.
 #[derive(Debug)]
-pub(crate) struct Arrival<'a> {
+pub(crate) struct Arrival {
     /// The request that brought it, and no other.
     pub(crate) request: String,
     /// When it came.
@@ -36,10 +34,6 @@ pub(crate) struct Arrival<'a> {
     pub(crate) secret: Option<String>,
     /// As the sender says.
     pub(crate) content_type: String,
-    /// The payload, if it is JSON: many times its bytes, so it is dropped as soon as it is decided on.
-    pub(crate) json: Option<Value>,
-    /// The share of the memory for such.
-    pub(crate) room: Option<SemaphorePermit<'a>>,
     /// The payload's bytes.
     pub(crate) bytes: Bytes,
     /// Why nothing can be made of the payload.
@@ -48,7 +42,7 @@ pub(crate) struct Arrival<'a> {
     pub(crate) traceparent: Option<String>,
 }
 
-impl Arrival<'_> {
+impl Arrival {
     /// The parameters of the query by name; of one that comes twice, the last.
     pub(crate) fn parameters(&self) -> BTreeMap<String, String> {
         providers::parameters(&self.query)

@@ -6,11 +6,12 @@
 //!
 //! It keeps no state between events that matters, and knows no other function.
 //!
-//! In reading order: `service` is the way of one request, `take` decides and has it stored (package `deliveries`), `sweep`
-//! finishes what was left.
+//! In reading order: `service` is the way of one request, `decide` asks the rules of its Hook, `take` has it stored (package
+//! `deliveries`), `sweep` finishes what was left.
 
 mod answer;
 mod arrival;
+mod decide;
 mod error;
 mod handler;
 mod keys;
@@ -34,7 +35,6 @@ use deliveries::{Deliveries, Flows, Rights};
 use jiff::Timestamp;
 use runtime::{Limits, auth::KeySource, metrics::Metrics};
 use store::{FlowStore, PayloadStore};
-use tokio::sync::Semaphore;
 
 pub use error::{ENCODED, FORMAT, KINDS, NOT_STORED, PAYLOAD, SHARE};
 pub use handler::router;
@@ -86,8 +86,8 @@ pub fn service(options: &HookOptions, surroundings: Surroundings) -> Result<Serv
     } = surroundings;
     options.takeover.check(patience)?;
     Ok(Service {
-        registry: registry::Registry::new(client.clone(), patience, limits.requests),
-        parsed: Semaphore::new(providers::content::MOST_MEMORY),
+        registry: registry::Registry::new(client.clone(), patience, &limits),
+        workers: decide::Workers::new(),
         deliveries: Deliveries {
             rights: Rights::default(),
             flows: flows
@@ -99,7 +99,7 @@ pub fn service(options: &HookOptions, surroundings: Surroundings) -> Result<Serv
         clock,
         body_bytes: options
             .hook_body_bytes
-            .min(limits.memory_bytes / runtime::body::COPIES),
+            .min((limits.memory_bytes - limits.reserve()) / runtime::body::COPIES),
         client,
         patience,
         policy,

@@ -33,18 +33,22 @@ impl Notes {
         self.payloads.iter().any(|(_, known)| known == delivery)
     }
 
-    /// The other Delivery that brought the same bytes, if there was one lately; this one is remembered from now on.
-    pub(crate) fn seen_before(&mut self, digest: &str, delivery: &str) -> Option<String> {
-        let known = self.payloads.iter().find(|(known, _)| known == digest);
-        let other = known.map(|(_, delivery)| delivery.clone());
-        if other.is_none() {
-            if self.payloads.len() >= PAYLOADS {
-                self.payloads.pop_front();
-            }
-            self.payloads
-                .push_back((digest.to_owned(), delivery.to_owned()));
+    /// The other Delivery that brought the same bytes, if there was one lately.
+    pub(crate) fn same_payload(&self, digest: &str, delivery: &str) -> Option<String> {
+        let mut payloads = self.payloads.iter();
+        let other = payloads.find(|(known, other)| known == digest && other != delivery);
+        other.map(|(_, other)| other.clone())
+    }
+
+    /// Remembers that there is such a Delivery, and what it brought.
+    pub(crate) fn remember(&mut self, digest: String, delivery: String) {
+        if self.remembers(&delivery) {
+            return;
         }
-        other.filter(|other| other != delivery)
+        if self.payloads.len() >= PAYLOADS {
+            self.payloads.pop_front();
+        }
+        self.payloads.push_back((digest, delivery));
     }
 }
 
@@ -55,14 +59,21 @@ mod tests {
     #[test]
     fn the_same_bytes_under_another_name_are_noticed() {
         let mut notes = Notes::default();
+        let remember = |notes: &mut Notes, digest: &str, delivery: &str| {
+            notes.remember(digest.to_owned(), delivery.to_owned());
+        };
         assert!(!notes.remembers("one"));
-        assert_eq!(notes.seen_before("d", "one"), None);
-        assert_eq!(notes.seen_before("d", "one"), None);
+        remember(&mut notes, "d", "one");
+        remember(&mut notes, "d", "one");
         assert!(notes.remembers("one"));
-        assert_eq!(notes.seen_before("d", "two").as_deref(), Some("one"));
+        assert_eq!(notes.same_payload("d", "one"), None);
+        assert_eq!(notes.same_payload("e", "two"), None);
+        assert_eq!(notes.same_payload("d", "two").as_deref(), Some("one"));
+        // What was not stored is not remembered.
+        assert!(!notes.remembers("two"));
         for number in 0..PAYLOADS {
-            notes.seen_before(&number.to_string(), "x");
+            remember(&mut notes, "e", &number.to_string());
         }
-        assert_eq!(notes.seen_before("d", "two"), None);
+        assert_eq!(notes.same_payload("d", "two"), None);
     }
 }

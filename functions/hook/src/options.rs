@@ -46,7 +46,7 @@ pub struct Options {
 #[command(next_help_heading = "Hooks")]
 pub struct HookOptions {
     /// Size of a webhook's body (413 beyond); a provider's own limit counts where it is lower. Never more than a quarter
-    /// of the memory for all bodies (HOOKRUN_MEMORY_BYTES).
+    /// of the memory for all bodies (HOOKRUN_MEMORY_BYTES), less what is kept for small ones.
     #[arg(long, env = "HOOKRUN_HOOK_BODY_BYTES", value_name = "SIZE", default_value = "25MiB", value_parser = size)]
     pub hook_body_bytes: usize,
 

@@ -15,6 +15,7 @@ use std::{
 };
 
 use cluster::{Cluster, Fault, Patience};
+use runtime::{Door, Doors, Limits};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
@@ -40,7 +41,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What was read, or why nothing could be.
-type Found = Result<Option<Arc<Known>>, Arc<Fault>>;
+pub(crate) type Found = Result<Option<Arc<Known>>, Arc<Fault>>;
 
 /// All names that were asked for lately.
 pub(crate) struct Registry {
@@ -48,6 +49,7 @@ pub(crate) struct Registry {
     patience: Patience,
     slots: Mutex<HashMap<Place, Entry>>,
     strangers: Strangers,
+    doors: Doors,
     /// How many requests one Hook may have in flight.
     share: usize,
     /// For requests beyond their Hook's share.
@@ -64,10 +66,14 @@ struct Entry {
 pub(crate) struct Slot {
     /// The name.
     pub(crate) place: Place,
+    /// Where bodies come in, whether there is a Hook behind it or not.
+    pub(crate) door: Door,
     read: tokio::sync::Mutex<Option<(Instant, Found)>>,
     /// Whether there was such a Hook when it was read last.
     is_hook: AtomicBool,
     in_flight: Semaphore,
+    /// Whose event is decided on: one at a time.
+    pub(crate) deciding: Arc<Semaphore>,
     /// What may still be started this minute.
     pub(crate) bucket: Mutex<Bucket>,
     /// What is to be told in the Hook's status, and when it last was.
@@ -75,8 +81,9 @@ pub(crate) struct Slot {
 }
 
 impl Registry {
-    /// An empty registry of a process that handles so many requests at once.
-    pub(crate) fn new(client: kube::Client, patience: Patience, requests: usize) -> Self {
+    /// An empty registry of a process with these limits.
+    pub(crate) fn new(client: kube::Client, patience: Patience, limits: &Limits) -> Self {
+        let requests = limits.requests;
         let share = (requests / 4).max(1);
         Self {
             client,
@@ -86,6 +93,7 @@ impl Registry {
             },
             slots: Mutex::default(),
             strangers: Strangers::new(requests),
+            doors: Doors::new(limits),
             share,
             waiting: Semaphore::new((requests / 2).max(1)),
         }
@@ -98,11 +106,16 @@ impl Registry {
             make_room(&mut slots);
         }
         let entry = slots.entry(place).or_insert_with_key(|place| Entry {
-            slot: Arc::new(Slot::new(place.clone(), self.share)),
+            slot: Arc::new(Slot::new(place.clone(), self.share, self.door())),
             used: Instant::now(),
         });
         entry.used = Instant::now();
         Arc::clone(&entry.slot)
+    }
+
+    /// A door to nowhere, for what cannot be the name of a Hook.
+    pub(crate) fn door(&self) -> Door {
+        self.doors.door()
     }
 
     /// A place among the requests of a Hook, as long as it is held; in the order of asking. `None` where none got free
@@ -174,12 +187,14 @@ impl Registry {
 }
 
 impl Slot {
-    fn new(place: Place, share: usize) -> Self {
+    fn new(place: Place, share: usize, door: Door) -> Self {
         Self {
             place,
+            door,
             read: tokio::sync::Mutex::default(),
             is_hook: AtomicBool::new(false),
             in_flight: Semaphore::new(share),
+            deciding: Arc::new(Semaphore::new(1)),
             bucket: Mutex::default(),
             notes: Mutex::default(),
         }

@@ -1,5 +1,5 @@
 //! What happens with one request, from top to bottom: find the Hook, read the body, prove the sender, wait for a place,
-//! store, start.
+//! decide, store, start.
 //!
 //! Nothing is read, stored or started for a sender that has not proven itself, beyond the Hook and its Secrets, which
 //! are asked for at most once a second. Such a sender holds no place of the Hook, and no memory where there is no Hook.
@@ -12,25 +12,22 @@ use deliveries::{Deliveries, Stored};
 use flows::Label;
 use http::{HeaderMap, request::Parts};
 use jiff::Timestamp;
-use providers::{Content, ContentError, Proven, Provider, Reply, Request};
-use runtime::{Call, Rejection, Taken, metrics::Metrics, telemetry};
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::{Instant, timeout_at},
-};
-use uuid::Uuid;
+use providers::{ContentError, Proven, Reply, Request};
+use runtime::{Call, Taken, metrics::Metrics, telemetry};
+use tokio::time::Instant;
 
 use crate::{
-    arrival::Arrival,
+    decide::{Case, Verdict, Workers},
     error::Error,
     keys::{Distrust, Keys},
     known::{Known, Place, Verifier},
-    registry::{Registry, Slot},
+    registry::{self, Registry, Slot},
     status::{self, News},
     warning,
 };
 
-/// How long a body may take. No provider's sender waits for an answer as long as that.
+/// How long a body may take, whatever the process allows (the help of `--body-time` says so). No provider's sender waits
+/// for an answer as long as that.
 const BODY: Duration = Duration::from_secs(20);
 
 /// How long a status may take that nobody waits for.
@@ -48,8 +45,8 @@ pub struct Service {
     pub(crate) metrics: Arc<Metrics>,
     /// Most bytes of a body.
     pub(crate) body_bytes: usize,
-    /// Bytes of memory for all payloads that are parsed at the moment.
-    pub(crate) parsed: Semaphore,
+    /// Where payloads are parsed and decided on.
+    pub(crate) workers: Workers,
 }
 
 /// What a request came to.
@@ -80,22 +77,52 @@ impl Address {
         }
     }
 
-    /// The request to this address.
-    fn request<'a>(&'a self, parts: &'a Parts, body: &'a [u8]) -> Request<'a> {
-        Request {
-            headers: &parts.headers,
-            query: parts.uri.query().unwrap_or_default(),
-            token: (!self.token.is_empty()).then_some(&self.token),
+    /// What came to this address.
+    fn asked(&self, parts: &Parts, body: Bytes) -> Asked {
+        Asked {
+            headers: parts.headers.clone(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            token: (!self.token.is_empty()).then(|| self.token.clone()),
             body,
         }
     }
 }
 
-/// A Hook, and the request's place among those of it.
+/// One request, as it came. Kept by itself, so that it can be worked on beside the thread that it came on.
+pub(crate) struct Asked {
+    headers: HeaderMap,
+    query: String,
+    /// Never logged.
+    token: Option<String>,
+    /// The bytes of the body.
+    pub(crate) body: Bytes,
+}
+
+impl Asked {
+    /// As the providers' engine reads it.
+    pub(crate) fn request(&self) -> Request<'_> {
+        Request {
+            headers: &self.headers,
+            query: &self.query,
+            token: self.token.as_deref(),
+            body: &self.body,
+        }
+    }
+}
+
+/// A Hook, and what proves its senders.
 struct Found<'a> {
     slot: &'a Arc<Slot>,
     known: &'a Arc<Known>,
     verifier: &'a Verifier,
+}
+
+/// When a sender had proven itself, and how.
+struct At {
+    started: Instant,
+    now: Timestamp,
+    /// Which of the secrets did.
+    secret: Option<usize>,
 }
 
 impl Service {
@@ -109,18 +136,27 @@ impl Service {
         call: &mut Call,
     ) -> Result<Outcome, Error> {
         let started = Instant::now();
+        let bare = address.asked(&call.parts, Bytes::new());
+        if let Some((provider, reply)) = unsigned(&bare.request()) {
+            return Ok(self.shook(provider, reply));
+        }
         let slot = self.slot(address);
-        let known = match &slot {
-            Some(slot) => self.registry.find(slot).await.map_err(Error::Hook)?,
-            None => None,
-        };
+        let known = self.known(slot.as_deref()).await.map_err(Error::Hook)?;
         let verifier = known.as_deref().and_then(|known| known.verifier.as_ref());
-        // What the provider never sends is not kept, and nothing for a Hook that does not exist: only counted, since
-        // both cost a pass over as many bytes.
-        let most = verifier.map_or(0, |verifier| verifier.provider.body_bytes);
-        let taken = call.take(most, self.body_bytes, BODY).await?;
-        let (Some(slot), Some(known), Some(verifier)) = (&slot, &known, verifier) else {
-            providers::pretend(taken.len());
+        let door = match &slot {
+            Some(slot) => slot.door.clone(),
+            None => self.registry.door(),
+        };
+        // Nothing is kept for a Hook that does not exist: only counted, since both cost a pass over as many bytes.
+        let most = verifier.map_or(0, |_| self.body_bytes);
+        let taken = call.take(&door, most, self.body_bytes, BODY).await?;
+        let bytes = taken.len();
+        let (Some(slot), Some(known), Some(verifier), Taken::Kept(mut payload)) =
+            (&slot, &known, verifier, taken)
+        else {
+            self.workers
+                .aside(bytes, move || providers::pretend(bytes))
+                .await;
             self.metrics.refused("none", "unknown");
             return Err(self.unproven());
         };
@@ -129,15 +165,17 @@ impl Service {
             known,
             verifier,
         };
-        let Taken::Kept(payload) = taken else {
-            providers::pretend(taken.len());
-            let reason = ContentError::TooLarge { limit: most };
-            self.refuse(&found, reason.kind(), &reason.to_string(), (self.clock)());
-            return Err(self.unproven());
+        let body = payload.bytes().clone();
+        let asked = Arc::new(Asked { body, ..bare });
+        let now = (self.clock)();
+        let secret = self.prove(&found, &asked, now).await?;
+        payload.proven();
+        let proven = At {
+            started,
+            now,
+            secret,
         };
-        let request = address.request(&call.parts, &payload);
-        self.verified(&request, payload.bytes(), &found, started)
-            .await
+        self.verified(&asked, &found, proven).await
     }
 
     /// What everybody is told who proves nothing.
@@ -150,10 +188,8 @@ impl Service {
 
     /// The answer to a CloudEvents `OPTIONS` request. A Hook that does not exist welcomes nobody.
     pub(crate) async fn options(&self, address: &Address, headers: &HeaderMap) -> Reply {
-        let known = match self.slot(address) {
-            Some(slot) => self.registry.find(&slot).await.ok().flatten(),
-            None => None,
-        };
+        let slot = self.slot(address);
+        let known = self.known(slot.as_deref()).await.ok().flatten();
         let verifier = known.as_deref().and_then(|known| known.verifier.as_ref());
         match verifier {
             Some(verifier) => providers::options(&verifier.settings, headers),
@@ -161,89 +197,73 @@ impl Service {
         }
     }
 
-    /// What is remembered of the Hook that a path names; `None` where there can be no such Hook.
+    /// What is remembered of the name in a path; `None` where no Hook can have it.
     fn slot(&self, address: &Address) -> Option<Arc<Slot>> {
         let namespace: Label = address.namespace.parse().ok()?;
         let name: Label = address.name.parse().ok()?;
-        let allowed = self.policy.check_namespace(&namespace).is_ok();
-        allowed.then(|| {
-            self.registry.slot(Place {
-                namespace,
-                name: name.to_string(),
-            })
-        })
+        Some(self.registry.slot(Place {
+            namespace,
+            name: name.to_string(),
+        }))
+    }
+
+    /// The Hook of a name, if there is one. The cluster is asked nothing about a namespace that is not allowed.
+    async fn known(&self, slot: Option<&Slot>) -> registry::Found {
+        let Some(slot) = slot else { return Ok(None) };
+        if self.policy.check_namespace(&slot.place.namespace).is_err() {
+            return Ok(None);
+        }
+        self.registry.find(slot).await
     }
 
     async fn verified(
         &self,
-        request: &Request<'_>,
-        body: &Bytes,
+        asked: &Arc<Asked>,
         found: &Found<'_>,
-        started: Instant,
+        at: At,
     ) -> Result<Outcome, Error> {
         let provider = found.verifier.provider;
         telemetry::record("format", provider.name);
-        if let Some(reply) = providers::handshake(provider, request, None) {
-            return Ok(self.shook(provider.name, reply));
+        let limit = provider.body_bytes;
+        if asked.body.len() > limit {
+            let reason = ContentError::TooLarge { limit };
+            // Whoever looks at the Hook sees why.
+            self.refuse(found, reason.kind(), &reason.to_string(), at.now);
+            return Err(Error::Content(reason));
         }
-        let now = (self.clock)();
-        let secret = self.prove(found, request, now).await?;
         let clock = provider.answer_within.mul_f64(0.8).min(self.patience.event);
-        let deadline = started + clock;
+        let deadline = at.started + clock;
         let turn = self.registry.enter(found.slot, deadline).await;
         let _turn = turn.ok_or(Error::Share)?;
-        let room = self.room(provider, request, deadline).await?;
-        let (content, problem) = match providers::content(provider, request) {
-            Ok(content) => (content, None),
-            Err(error) if error.turned_away().is_some() => return Err(Error::Content(error)),
-            // On record, since whoever sent it will not send anything better.
-            Err(error) => (unread(request), Some(error.to_string())),
+        let used = at.secret.and_then(|at| found.verifier.refs.get(at));
+        let case = Case {
+            asked: Arc::clone(asked),
+            known: Arc::clone(found.known),
+            provider,
+            now: at.now,
+            secret: used.map(|secret| format!("{}/{}", secret.name, secret.key)),
+            traceparent: telemetry::current_traceparent(),
         };
-        if let Some(reply) = providers::handshake(provider, request, Some(&content)) {
-            return Ok(self.shook(provider.name, reply));
-        }
-        let problem = not_ready(found.known).or(problem);
-        let mut arrival = arrival(found, request, content, body, now);
-        arrival.problem = problem;
-        arrival.room = Some(room);
-        arrival.secret = secret.map(|at| {
-            let reference = found.verifier.refs.get(at);
-            reference.map_or_else(String::new, |secret| {
-                format!("{}/{}", secret.name, secret.key)
-            })
-        });
-        telemetry::record("event.id", &arrival.facts.key);
-        telemetry::record("event.type", &arrival.facts.event_type);
+        let decided = match self.workers.decide(found.slot, case, deadline).await? {
+            Verdict::Shook(reply) => return Ok(self.shook(provider.name, reply)),
+            Verdict::TurnedAway(error) => return Err(Error::Content(error)),
+            Verdict::Decided(decided) => *decided,
+        };
+        let facts = &decided.arrival.facts;
+        telemetry::record("event.id", &facts.key);
+        telemetry::record("event.type", &facts.event_type);
         let cluster = Cluster::until(self.client.clone(), self.patience.attempt, deadline);
-        let used = secret.and_then(|at| found.verifier.refs.get(at));
         let news = News::Accepted(used);
         let stored = self
-            .take(&cluster, found.slot, found.known, arrival)
+            .take(&cluster, found.slot, found.known, decided)
             .await?;
         // Of the sender's time only what is left over, and little of that.
         let until = deadline.min(Instant::now() + STATUS);
         let rest = Cluster::until(self.client.clone(), self.patience.attempt, until);
-        status::tell(&rest, found.slot, found.known, &news, now).await;
-        warning::note_event(found.slot, found.known, &stored, now);
-        warning::tell(&rest, found.slot, &found.known.hook.metadata.uid, now).await;
+        status::tell(&rest, found.slot, found.known, &news, at.now).await;
+        warning::note_event(found.slot, found.known, &stored, at.now);
+        warning::tell(&rest, found.slot, &found.known.hook.metadata.uid, at.now).await;
         Ok(Outcome::Stored(Box::new(stored)))
-    }
-
-    /// Room for the parsed payload, which takes many times its bytes; in the order of asking.
-    async fn room(
-        &self,
-        provider: &Provider,
-        request: &Request<'_>,
-        deadline: Instant,
-    ) -> Result<SemaphorePermit<'_>, Error> {
-        let bytes = providers::content::memory(provider, request);
-        let room = self
-            .parsed
-            .acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX));
-        match timeout_at(deadline, room).await {
-            Ok(Ok(room)) => Ok(room),
-            _ => Err(Rejection::NoMemory.into()),
-        }
     }
 
     fn shook(&self, provider: &'static str, reply: Reply) -> Outcome {
@@ -256,23 +276,34 @@ impl Service {
     async fn prove(
         &self,
         found: &Found<'_>,
-        request: &Request<'_>,
+        asked: &Arc<Asked>,
         now: Timestamp,
     ) -> Result<Option<usize>, Error> {
-        let Verifier {
-            provider,
-            settings,
-            secrets,
-            ..
-        } = found.verifier;
-        let refusal = match providers::verify(provider, settings, secrets, request, now.as_second())
-        {
+        let bytes = asked.body.len();
+        let (known, request) = (Arc::clone(found.known), Arc::clone(asked));
+        let verify = move || {
+            let Verifier {
+                provider,
+                settings,
+                secrets,
+                ..
+            } = known.verifier.as_ref()?;
+            let seconds = now.as_second();
+            let request = request.request();
+            Some(providers::verify(
+                provider, settings, secrets, &request, seconds,
+            ))
+        };
+        let verified = self.workers.aside(bytes, verify).await;
+        let refusal = match verified.ok_or_else(|| self.unproven())? {
             Ok(Proven::Secret(at)) => return Ok(Some(at)),
             Ok(Proven::Token(claim)) => match self.keys.check(&claim, now).await {
                 Ok(()) => return Ok(None),
                 Err(Distrust::Refused(refusal)) => {
                     // A token is no pass over the body.
-                    providers::pretend(request.body.len());
+                    self.workers
+                        .aside(bytes, move || providers::pretend(bytes))
+                        .await;
                     refusal
                 }
                 Err(Distrust::Keys {
@@ -315,55 +346,9 @@ impl Service {
     }
 }
 
-/// The content of a body that cannot be read.
-fn unread<'a>(request: &Request<'a>) -> Content<'a> {
-    Content {
-        bytes: request.body.into(),
-        ..Content::default()
-    }
-}
-
-/// Why the Hook cannot decide anything.
-fn not_ready(known: &Known) -> Option<String> {
-    let problems = known.checked.as_ref().as_ref().err()?;
-    Some(format!("the Hook is not ready: {}", problems.join("; ")))
-}
-
-fn arrival(
-    found: &Found<'_>,
-    request: &Request<'_>,
-    content: Content<'_>,
-    body: &Bytes,
-    now: Timestamp,
-) -> Arrival<'static> {
-    let Verifier {
-        provider, settings, ..
-    } = found.verifier;
-    let facts = providers::facts(provider, settings, request, &content);
-    let mut facts = facts.at(now.as_second());
-    let id = Uuid::new_v4().to_string();
-    if facts.key.is_empty() {
-        // Nothing tells it from a legitimate repetition, so it is an event of its own.
-        facts.key = format!("request {id}");
-    }
-    let content_type = request.headers.get(http::header::CONTENT_TYPE);
-    let content_type = content_type.and_then(|value| value.to_str().ok());
-    Arrival {
-        request: id,
-        received: now,
-        event: providers::event(provider, &facts, &content),
-        facts,
-        headers: providers::kept_headers(provider, request.headers),
-        query: providers::kept_query(request.query),
-        secret: None,
-        content_type: providers::kept_query(content_type.unwrap_or_default()),
-        bytes: match content.bytes {
-            std::borrow::Cow::Borrowed(bytes) => body.slice_ref(bytes),
-            std::borrow::Cow::Owned(bytes) => bytes.into(),
-        },
-        json: content.json,
-        room: None,
-        problem: None,
-        traceparent: telemetry::current_traceparent(),
-    }
+/// The answer to a request that asks whether somebody is there, where a provider does not sign that. It is the same for
+/// every address: it must not tell which Hooks there are.
+fn unsigned(request: &Request<'_>) -> Option<(&'static str, Reply)> {
+    let mut providers = providers::PROVIDERS.iter();
+    providers.find_map(|one| Some((one.name, providers::handshake(one, request, None)?)))
 }

@@ -36,6 +36,14 @@ const READY: &str = "Ready";
 /// Reason of a Hook that something in the cluster is missing for.
 const CLUSTER: &str = "Cluster";
 
+/// Reason of a Hook that nothing is wrong with by itself, while nobody has looked at the cluster around it. It is neither
+/// ready nor not: `kubectl wait --for=condition=Ready` goes on until the sweep has looked.
+const NOT_CHECKED: &str = "NotChecked";
+
+/// What such a Hook waits for.
+const SWEEP: &str =
+    "the Hook itself is right; the next sweep looks whether the cluster has what it names";
+
 /// What happened, to be told.
 pub(crate) enum News<'a> {
     /// A verified event came, with this secret if one proved it.
@@ -153,11 +161,22 @@ pub(crate) fn settled(
     status.observed_generation = known.hook.metadata.generation;
     let mut ready = ready(known, around.unwrap_or_default(), now);
     let mut conditions = before.conditions.iter();
-    if let Some(old) = conditions.find(|old| old.r#type == ready.r#type) {
-        let still = old.reason == CLUSTER && old.observed_generation == ready.observed_generation;
-        if around.is_none() && still && ready.reason == READY {
-            ready.clone_from(old);
+    let old = conditions.find(|old| old.r#type == ready.r#type);
+    if around.is_none() && ready.reason == READY {
+        let looked = |old: &&Condition| {
+            let same = old.observed_generation == ready.observed_generation;
+            same && [READY, CLUSTER].contains(&old.reason.as_str())
+        };
+        match old.filter(looked) {
+            Some(old) => ready.clone_from(old),
+            None => {
+                ready.status = "Unknown".to_owned();
+                ready.reason = NOT_CHECKED.to_owned();
+                ready.message = SWEEP.to_owned();
+            }
         }
+    }
+    if let Some(old) = old {
         if old.status == ready.status {
             let since = &old.last_transition_time;
             ready.last_transition_time.clone_from(since);

@@ -1,5 +1,4 @@
-//! From a verified event to its Delivery: the rules decide, the payload gets a place, the quota says whether runs start
-//! now.
+//! From an event that is decided on to its Delivery: the payload gets a place, the quota says whether runs start now.
 //!
 //! The first copy of an event is not asked whether it is one: that the Delivery exists is found out by creating it.
 //! Where asking costs less than what it saves it is asked first, with one read: for a name that was stored a moment
@@ -13,22 +12,19 @@ use deliveries::{
     payload::{self, Nature, Parcel},
     resource,
 };
-use hooks::{
-    Delivery, Ids, Outcome, Seen,
-    delivery::{RuleRecord, StoredPayload},
-    object::Metadata,
-};
+use hooks::{Delivery, Outcome, delivery::StoredPayload, object::Metadata};
 use serde::de::IgnoredAny;
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{arrival::Arrival, error::Error, known::Known, registry::Slot, service::Service};
+use crate::{
+    arrival::Arrival, decide::Decided, error::Error, known::Known, registry::Slot, service::Service,
+};
 
 /// How often duplicates of one Hook are counted at most.
 const COUNTING: Duration = Duration::from_secs(1);
 
 impl Service {
-    /// Stores a verified event, and carries out what is decided about it; or finds it stored.
+    /// Stores an event, and carries out what is decided about it; or finds it stored.
     ///
     /// # Errors
     /// An [`Error`]; the event is not stored then, or nobody knows.
@@ -37,10 +33,17 @@ impl Service {
         cluster: &Cluster,
         slot: &Slot,
         known: &Known,
-        mut arrival: Arrival<'_>,
+        decided: Decided,
     ) -> Result<Stored, Error> {
-        if let Some(earlier) = self.repeated(cluster, known, &arrival).await? {
-            arrival.facts.key = earlier;
+        let Decided {
+            mut arrival,
+            mut rules,
+            earlier,
+        } = decided;
+        if let (Some(key), Some(earlier)) =
+            (self.repeated(cluster, known, &arrival).await?, earlier)
+        {
+            (arrival.facts.key, rules) = (key, earlier);
         }
         let hook = &known.hook.metadata;
         let name = hooks::delivery_name(&hook.name, &hook.uid, &arrival.facts.key);
@@ -48,9 +51,6 @@ impl Service {
             self.count(cluster, slot, &stored.delivery).await;
             return Ok(stored);
         }
-        let rules = decided(known, &arrival, &name);
-        // The API server and the store are not waited for with it.
-        (arrival.json, arrival.room) = (None, None);
         let store = self.deliveries.payloads.as_deref();
         let bytes = &arrival.bytes;
         let parcel = Parcel {
@@ -82,6 +82,7 @@ impl Service {
             problem: arrival.problem.as_deref(),
             waits: waits.as_deref(),
         };
+        let digest = fresh.delivery.record.payload.digest.clone();
         let stored = self.deliveries.store(cluster, fresh).await;
         let ours = stored.as_ref().is_ok_and(|stored| {
             let annotations = &stored.delivery.metadata.annotations;
@@ -94,6 +95,10 @@ impl Service {
             bucket.give_back();
         }
         let stored = stored?;
+        slot.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remember(digest, name);
         if stored.duplicate && stored.delivery.record.outcome == Outcome::Created {
             self.count(cluster, slot, &stored.delivery).await;
         }
@@ -106,7 +111,7 @@ impl Service {
         &self,
         cluster: &Cluster,
         known: &Known,
-        arrival: &Arrival<'_>,
+        arrival: &Arrival,
     ) -> Result<Option<String>, Error> {
         let Some(earlier) = &arrival.facts.earlier else {
             return Ok(None);
@@ -129,7 +134,7 @@ impl Service {
         cluster: &Cluster,
         slot: &Slot,
         known: &Known,
-        arrival: &Arrival<'_>,
+        arrival: &Arrival,
         name: &str,
     ) -> Result<Option<Stored>, Error> {
         let seen = || {
@@ -173,53 +178,18 @@ fn over_quota(slot: &Slot, known: &Known) -> Option<String> {
         return None;
     }
     Some(format!(
-        "over the quota of {per_minute} events per minute (spec.quota.perMinute); the sweep starts it"
+        "over the quota of {per_minute} events per minute of one replica (spec.quota.perMinute); the sweep starts it"
     ))
 }
 
-/// What each rule says to the event.
-fn decided(known: &Known, arrival: &Arrival<'_>, delivery: &str) -> Vec<RuleRecord> {
-    let failed = |reason: &str| {
-        let rules = known.hook.spec.rules.iter().map(|rule| RuleRecord {
-            name: rule.name.clone(),
-            outcome: Outcome::Failed,
-            reason: reason.to_owned(),
-            ..RuleRecord::default()
-        });
-        rules.collect()
-    };
-    let checked = match (known.checked.as_ref(), &arrival.problem) {
-        (Ok(checked), None) => checked,
-        (_, problem) => return failed(problem.as_deref().unwrap_or("the Hook is not ready")),
-    };
-    let event = serde_json::to_value(&arrival.event).unwrap_or_default();
-    let seen = Seen {
-        body: arrival.json.as_ref().unwrap_or(&Value::Null),
-        headers: &arrival.headers,
-        query: &arrival.parameters(),
-        event: &event,
-        payload_bytes: arrival.bytes.len() as u64,
-    };
-    let key = &arrival.facts.key;
-    let mut rules = hooks::decide(checked, &seen, &Ids { key, delivery });
-    if let Some(traceparent) = &arrival.traceparent {
-        let context = json!({"traceparent": traceparent}).to_string();
-        for run in rules
-            .iter_mut()
-            .filter_map(|rule| rule.pipeline_run.as_mut())
-        {
-            run["metadata"]["annotations"][flows::label::SPAN_CONTEXT] =
-                Value::from(context.as_str());
-        }
-    }
-    rules
-}
-
-/// Marks a Delivery whose bytes came a moment ago under another identity.
+/// Marks a Delivery whose bytes came a moment ago under another identity. Events without any are not alike for that.
 fn flag(slot: &Slot, delivery: &mut Delivery) {
-    let mut notes = slot.notes.lock().unwrap_or_else(PoisonError::into_inner);
+    if delivery.record.payload.size == 0 {
+        return;
+    }
+    let notes = slot.notes.lock().unwrap_or_else(PoisonError::into_inner);
     let digest = &delivery.record.payload.digest;
-    let Some(other) = notes.seen_before(digest, &delivery.metadata.name) else {
+    let Some(other) = notes.same_payload(digest, &delivery.metadata.name) else {
         return;
     };
     // So that the sweep, which sees no more than metadata, does not write it again.

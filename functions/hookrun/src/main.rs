@@ -20,7 +20,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    // One thread: a function waits for the network most of its time, and starts and stays small.
+    // One thread: a function waits for the network most of its time, and starts and stays small. What takes the processor
+    // for longer goes to threads of its own (`hook::decide`).
     let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

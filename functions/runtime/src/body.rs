@@ -5,14 +5,17 @@
 //! bounded however many there are.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+pub use crate::budget::{Budget, COPIES};
+
+use crate::budget::Share;
 
 /// What a body may fail with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -155,63 +158,6 @@ impl HttpBody for Body {
     }
 }
 
-/// How many bytes of memory one byte of payload is counted as.
-///
-/// On its way into the cluster a payload exists as itself (1), as base64 in the object that carries it (4/3) and
-/// as base64 in the JSON that is sent (4/3), all at the same moment: 3.67, rounded up.
-pub const COPIES: usize = 4;
-
-/// The bytes of payload that the whole process may hold at once.
-#[derive(Clone, Debug)]
-pub struct Budget {
-    free: Arc<Semaphore>,
-    total: usize,
-}
-
-impl Budget {
-    /// A budget of so many bytes of memory; a payload takes [`COPIES`] times its size.
-    pub fn new(bytes: usize) -> Self {
-        let total = bytes.min(Semaphore::MAX_PERMITS);
-        Self {
-            free: Arc::new(Semaphore::new(total)),
-            total,
-        }
-    }
-
-    /// Bytes of memory that are taken at the moment.
-    pub fn used(&self) -> usize {
-        self.total.saturating_sub(self.free.available_permits())
-    }
-
-    /// Whether a payload of so many bytes could be had now.
-    pub(crate) fn has(&self, payload: usize) -> bool {
-        payload.saturating_mul(COPIES) <= self.free.available_permits()
-    }
-
-    /// The share of `payload` more bytes, or nothing if they cannot be had now.
-    pub(crate) fn take(&self, payload: usize) -> Option<Share> {
-        let bytes = u32::try_from(payload.checked_mul(COPIES)?).ok()?;
-        Arc::clone(&self.free)
-            .try_acquire_many_owned(bytes)
-            .ok()
-            .map(|permit| Share(Some(permit)))
-    }
-}
-
-/// A part of the budget, given back when dropped.
-#[derive(Debug, Default)]
-pub(crate) struct Share(Option<OwnedSemaphorePermit>);
-
-impl Share {
-    pub(crate) fn join(&mut self, other: Share) {
-        match (&mut self.0, other.0) {
-            (Some(mine), Some(theirs)) => mine.merge(theirs),
-            (mine @ None, theirs) => *mine = theirs,
-            (Some(_), None) => {}
-        }
-    }
-}
-
 /// A request body that was read completely, within all limits.
 ///
 /// Keep it alive for as long as its bytes, or copies of them, are in memory: it holds their share of the budget.
@@ -219,14 +165,22 @@ impl Share {
 pub struct Payload {
     bytes: Bytes,
     _share: Share,
+    /// The turn of a large body, until its sender has proven itself.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Payload {
-    pub(crate) fn new(bytes: Bytes, share: Share) -> Self {
+    pub(crate) fn new(bytes: Bytes, share: Share, turn: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             bytes,
             _share: share,
+            turn,
         }
+    }
+
+    /// Its sender has proven itself: the next large body may come through the same [`crate::Door`].
+    pub fn proven(&mut self) {
+        self.turn = None;
     }
 
     /// The bytes; cheap to clone, but a clone does not hold the budget.
@@ -275,35 +229,13 @@ impl Taken {
 /// For tests of handlers: bytes outside any budget.
 impl From<Bytes> for Payload {
     fn from(bytes: Bytes) -> Self {
-        Self {
-            bytes,
-            _share: Share::default(),
-        }
+        Self::new(bytes, Share::default(), None)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_budget_is_given_back_when_the_payload_goes() {
-        let budget = Budget::new(100 * COPIES);
-        let mut first = budget.take(40).unwrap();
-        first.join(budget.take(20).unwrap());
-        assert_eq!(budget.used(), 60 * COPIES);
-        assert!(budget.take(41).is_none());
-        let payload = Payload::new(Bytes::from_static(b"x"), first);
-        assert_eq!(budget.used(), 60 * COPIES);
-        drop(payload);
-        assert_eq!(budget.used(), 0);
-        assert!(budget.take(100).is_some());
-    }
-
-    #[test]
-    fn sizes_beyond_any_machine_are_refused() {
-        assert!(Budget::new(usize::MAX).take(usize::MAX).is_none());
-    }
 
     #[tokio::test]
     async fn a_body_says_its_size() {

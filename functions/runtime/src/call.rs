@@ -8,11 +8,14 @@ use http::header;
 use http::request::Parts;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use crate::body::{Share, Taken};
+use crate::body::Taken;
+use crate::budget::{SMALL, Share};
+use crate::door::{Arrived, Pace};
 use crate::metrics::Metrics;
-use crate::{Body, Budget, Limits, Payload, Rejection};
+use crate::{Body, Budget, Door, Limits, Payload, Rejection};
 
 /// A request that found its handler: its head, its path variables, and a body that is still to be read.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ pub(crate) struct Reading {
 
 impl Reading {
     pub(crate) fn new(limits: &Limits, metrics: Arc<Metrics>) -> Self {
-        let budget = Budget::new(limits.memory_bytes);
+        let budget = Budget::new(limits);
         Self {
             cap: limits.body_bytes,
             time: limits.body_time,
@@ -46,29 +49,42 @@ impl Reading {
 
     /// Reads a body to its end. Its share of the budget grows with what really arrived: a length that is only announced
     /// takes nothing from others.
-    async fn body(&self, body: &mut Body, keep: usize, cap: usize) -> Result<Taken, Rejection> {
+    async fn body(
+        &self,
+        body: &mut Body,
+        Sizes { keep, cap }: Sizes,
+        door: Option<&Door>,
+    ) -> Result<Taken, Rejection> {
         let exact = body.size_hint().exact();
         let exact = exact.and_then(|size| usize::try_from(size).ok());
         let mut held = Held::default();
+        // What is announced to be large waits before a byte of it is read.
+        held.ask(door, exact.unwrap_or_default()).await;
+        let mut pace = Pace::new();
         let mut seen = 0_usize;
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = next(body, door.is_some().then_some(&mut pace)).await? {
             let Ok(data) = frame.map_err(|_| Rejection::Incomplete)?.into_data() else {
                 continue;
             };
+            pace.came(data.len());
             seen = seen.saturating_add(data.len());
             if seen > cap {
                 return Err(Rejection::TooLarge { limit: cap });
             }
             self.metrics.received(data.len());
+            if held.ask(door, seen).await {
+                pace = Pace::new();
+            }
             if seen > keep {
-                held = Held::default();
+                held.forget();
                 if !self.budget.has(seen) {
                     return Err(Rejection::NoMemory);
                 }
                 continue;
             }
-            let share = self.budget.take(data.len());
-            held.push(data, share.ok_or(Rejection::NoMemory)?, exact);
+            let grown = self.budget.grow(&mut held.share, seen, door);
+            grown.ok_or(Rejection::NoMemory)?;
+            held.push(data, exact);
         }
         self.metrics.body(seen, self.budget.used());
         if seen > keep {
@@ -78,19 +94,52 @@ impl Reading {
     }
 }
 
+/// How much of a body is kept, and how much it may have.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    keep: usize,
+    cap: usize,
+}
+
+/// The next frame of a body, at the pace that it has to have.
+async fn next(body: &mut Body, pace: Option<&mut Pace>) -> Result<Option<Arrived>, Rejection> {
+    match pace {
+        Some(pace) => pace.next(body).await,
+        None => Ok(body.frame().await),
+    }
+}
+
 /// What has arrived of a body, with its share of the budget.
 #[derive(Default)]
 struct Held {
     share: Share,
+    turn: Option<OwnedSemaphorePermit>,
     first: Bytes,
     bytes: BytesMut,
 }
 
 impl Held {
+    /// Waits for its turn at the door as soon as it is large; whether it had to.
+    async fn ask(&mut self, door: Option<&Door>, size: usize) -> bool {
+        let Some(door) = door.filter(|_| size > SMALL && self.turn.is_none()) else {
+            return false;
+        };
+        self.turn = door.turn().await;
+        true
+    }
+
+    /// Drops what has arrived. The turn stays: the rest still comes.
+    fn forget(&mut self) {
+        let turn = self.turn.take();
+        *self = Self {
+            turn,
+            ..Self::default()
+        };
+    }
+
     /// Most bodies are one frame, which needs no second buffer. The buffer of others has its final size at once, which
     /// costs address space, not memory.
-    fn push(&mut self, data: Bytes, share: Share, exact: Option<usize>) {
-        self.share.join(share);
+    fn push(&mut self, data: Bytes, exact: Option<usize>) {
         if self.first.is_empty() && self.bytes.is_empty() {
             self.first = data;
             return;
@@ -110,7 +159,7 @@ impl Held {
         } else {
             self.first
         };
-        Payload::new(bytes, self.share)
+        Payload::new(bytes, self.share, self.turn)
     }
 }
 
@@ -163,27 +212,40 @@ impl Call {
     /// The body is encoded, too large (known from its announced length before a byte is read), too slow, broken,
     /// or cannot be had in memory now.
     pub async fn read_up_to(&mut self, cap: usize) -> Result<Payload, Rejection> {
-        match self.take(cap, cap, self.reading.time).await? {
+        let sizes = Sizes { keep: cap, cap };
+        match self.bounded(sizes, self.reading.time, None).await? {
             Taken::Kept(payload) => Ok(payload),
             // No body within the cap is dropped.
             Taken::Dropped(_) => Err(Rejection::TooLarge { limit: cap }),
         }
     }
 
-    /// Reads the body and keeps it if it has at most `keep` bytes; a longer one is dropped as it comes. `time` is for a
-    /// route whose senders are faster than the process asks for.
+    /// Reads the body of a sender that has yet to prove itself, through its door, and keeps it if it has at most `keep`
+    /// bytes; a longer one is dropped as it comes. It has no more than `time`.
     ///
     /// Whoever sends cannot tell which of both happened: what is dropped takes no part of the budget, but is refused
     /// where there would be no room to keep it.
     ///
     /// # Errors
-    /// As [`Self::read_up_to`].
+    /// As [`Self::read_up_to`]; and too many bodies are slow at the moment.
     pub async fn take(
         &mut self,
+        door: &Door,
         keep: usize,
         cap: usize,
         time: Duration,
     ) -> Result<Taken, Rejection> {
+        let time = time.min(self.reading.time);
+        self.bounded(Sizes { keep, cap }, time, Some(door)).await
+    }
+
+    async fn bounded(
+        &mut self,
+        sizes: Sizes,
+        time: Duration,
+        door: Option<&Door>,
+    ) -> Result<Taken, Rejection> {
+        let Sizes { cap, .. } = sizes;
         let headers = &self.parts.headers;
         if headers
             .get_all(header::CONTENT_ENCODING)
@@ -196,8 +258,11 @@ impl Call {
             return Err(Rejection::TooLarge { limit: cap });
         }
         let mut body = std::mem::take(&mut self.body);
-        let time = time.min(self.reading.time);
-        let result = timeout(time, self.reading.body(&mut body, keep, cap)).await;
+        let reading = self.reading.body(&mut body, sizes, door);
+        let result = match door {
+            Some(door) => timeout(time, door.watch(reading)).await,
+            None => timeout(time, reading).await,
+        };
         let result = result.unwrap_or(Err(Rejection::TooSlow {
             seconds: time.as_secs(),
         }));

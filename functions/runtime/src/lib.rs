@@ -18,6 +18,10 @@ pub mod call;
 
 pub mod body;
 
+pub mod budget;
+
+pub mod door;
+
 pub mod limits;
 
 pub mod event;
@@ -56,6 +60,7 @@ pub struct Options {
 
 pub use body::{Body, Budget, Payload, Taken};
 pub use call::Call;
+pub use door::{Door, Doors};
 pub use limits::Limits;
 pub use problem::Problem;
 pub use rejection::Rejection;

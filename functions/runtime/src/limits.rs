@@ -12,7 +12,7 @@ pub struct Limits {
     #[arg(long, env = "HOOKRUN_HEADER_TIME", default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub header_time: Duration,
 
-    /// Time for a complete request body (408 beyond).
+    /// Time for a complete request body (408 beyond). A webhook's has 20s at most.
     #[arg(long, env = "HOOKRUN_BODY_TIME", default_value = "60s", value_name = "TIME", value_parser = duration)]
     pub body_time: Duration,
 
@@ -41,11 +41,12 @@ pub struct Limits {
     )]
     pub header_count: usize,
 
-    /// Size of a request body (413 beyond).
+    /// Size of a request body (413 beyond); HOOKRUN_HOOK_BODY_BYTES is that of a webhook's.
     #[arg(long, env = "HOOKRUN_BODY_BYTES", default_value = "10MiB", value_name = "SIZE", value_parser = size)]
     pub body_bytes: usize,
 
-    /// Memory for the bodies of all requests together, copies included: a body counts four times (503 beyond).
+    /// Memory for the bodies of all requests together, copies included: a body counts four times (503 beyond). 16MiB of it
+    /// are kept for bodies up to 256KiB.
     #[arg(long, env = "HOOKRUN_MEMORY_BYTES", default_value = "128MiB", value_name = "SIZE", value_parser = size)]
     pub memory_bytes: usize,
 

@@ -24,6 +24,12 @@ pub enum Rejection {
         /// What is allowed (`HOOKRUN_BODY_TIME`).
         seconds: u64,
     },
+    /// Too little of it came for a while.
+    #[error("the body stopped arriving, or comes too slowly")]
+    Stalled,
+    /// Too many bodies take their time.
+    #[error("too many bodies are slow to arrive at the moment; send it again")]
+    Crowd,
     /// The connection ended, or the framing is wrong.
     #[error("the body broke off or is not valid HTTP")]
     Incomplete,
@@ -56,7 +62,8 @@ impl Rejection {
         match self {
             Self::Path(_) => problem::PATH,
             Self::TooLarge { .. } => problem::BODY_SIZE,
-            Self::TooSlow { .. } => problem::BODY_TIME,
+            Self::TooSlow { .. } | Self::Stalled => problem::BODY_TIME,
+            Self::Crowd => problem::BUSY,
             Self::Incomplete => problem::BODY_BROKEN,
             Self::NoMemory => problem::MEMORY,
             Self::Encoded => problem::BODY_CODING,
@@ -76,7 +83,7 @@ impl Rejection {
         // A body that was slow or broke off may well arrive the next time.
         matches!(
             self,
-            Self::NoMemory | Self::TooSlow { .. } | Self::Incomplete
+            Self::NoMemory | Self::Crowd | Self::TooSlow { .. } | Self::Stalled | Self::Incomplete
         )
         .then_some(1)
     }

@@ -56,7 +56,7 @@ fn hooks() -> Value {
                 "Ready",
                 "string",
                 &ready("status"),
-                "Whether events are accepted."
+                "Whether nothing is known to be wrong with it, in the cluster around it included."
             ),
             column(
                 "Why",

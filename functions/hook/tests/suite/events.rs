@@ -1,9 +1,11 @@
 //! What becomes of verified events.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{NAMESPACE, SECRET, Settings, build, headers};
+use crate::support::{Fault, NAMESPACE, SECRET, Settings, build, headers};
 
 fn annotation<'a>(run: &'a Value, name: &str) -> &'a str {
     run["metadata"]["annotations"][name]
@@ -48,7 +50,13 @@ async fn a_push_is_stored_and_starts_its_run_with_three_writes() {
     assert_eq!(writes.len(), 3, "{writes:?}");
     let status = &world.read_hook("shop").await["status"];
     assert_eq!(status["path"], format!("/hooks/{NAMESPACE}/shop"));
-    assert_eq!(status["conditions"][0]["status"], "True", "{status}");
+    // Nobody has looked at the cluster around it.
+    let ready = &status["conditions"][0];
+    assert_eq!(
+        (&ready["status"], &ready["reason"]),
+        (&json!("Unknown"), &json!("NotChecked")),
+        "{status}"
+    );
     assert_eq!(status["secrets"][0]["name"], "shop");
 }
 
@@ -218,6 +226,56 @@ async fn the_same_bytes_under_another_identity_run_again_and_are_flagged() {
         .iter()
         .find(|one| one["metadata"]["name"] == second["delivery"]);
     assert_eq!(flagged.unwrap()["samePayloadAs"], first["delivery"]);
+}
+
+#[tokio::test]
+async fn what_was_not_stored_is_nothing_to_be_the_same_as() {
+    let world = Settings {
+        deadline: Duration::from_secs(1),
+        ..Settings::default()
+    }
+    .start();
+    world.hook("shop", json!([build()])).await;
+    // Hook and Secret are read, and nothing is written.
+    world.fail(Some(Fault::DeadFrom(2)));
+    let (status, told) = world.push("shop", "1").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
+    world.fail(None);
+    let (status, told) = world.push("shop", "2").await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    let delivery = &world.deliveries().await[0];
+    assert_eq!(delivery["samePayloadAs"], Value::Null, "{delivery}");
+}
+
+#[tokio::test]
+async fn events_without_any_payload_are_not_alike_for_that() {
+    let world = Settings::default().start();
+    world.secret("events", "a token of some length").await;
+    let spec = json!({
+        "provider": "cloudevents",
+        "verification": {"secretRefs": [{"name": "events"}]},
+        "rules": [{"name": "scan", "pipelineRef": {"name": "scan"}}],
+    });
+    world.hook_of("events", spec).await;
+    for id in ["1", "2", "3"] {
+        let mut headers = http::HeaderMap::new();
+        for (name, value) in [
+            ("ce-specversion", "1.0"),
+            ("ce-type", "dev.example.tick"),
+            ("ce-source", "/test/clock"),
+            ("ce-id", id),
+            ("authorization", "Bearer a token of some length"),
+        ] {
+            headers.insert(name, value.parse().unwrap());
+        }
+        let (status, told) = world.send("events", &headers, "").await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    }
+    let deliveries = world.deliveries().await;
+    assert_eq!(deliveries.len(), 3);
+    for delivery in deliveries {
+        assert_eq!(delivery["samePayloadAs"], Value::Null, "{delivery}");
+    }
 }
 
 #[tokio::test]

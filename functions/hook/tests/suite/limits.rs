@@ -1,17 +1,4 @@
-//! Quotas, shares and sizes.
-
-use std::time::{Duration, Instant};
-
-use http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
-use runtime::Limits;
-use serde_json::{Value, json};
-
-use crate::{
-    faults::sweeping,
-    support::{Fault, SECRET, Settings, World, build, headers},
-};
-
+//
 #[tokio::test]
 async fn what_exceeds_the_quota_is_stored_and_started_by_the_sweep() {
     let world = Settings::default().start();
@@ -82,6 +69,56 @@ async fn who_waits_in_vain_is_told_to_come_again_within_its_time() {
     });
     // Two have the places of the Hook, and four may wait for them.
     assert!(busy.count() >= 2, "{answers:?}");
+}
+
+/// One thread serves everybody, as in the executable: what it is kept from for as long as one decision takes are all
+/// other Hooks, probes, and everybody's clocks.
+#[tokio::test]
+async fn a_costly_filter_keeps_nobody_else_from_an_answer() {
+    const EVENTS: usize = 8;
+    let world = Settings::default().start();
+    let mut costly = build();
+    // As much as an event may cost, over a payload of a few kilobytes.
+    costly["filter"] = "body.items.all(a, body.items.all(b, a <= b || b <= a))".into();
+    world.hook("costly", json!([costly])).await;
+    world.hook("shop", json!([build()])).await;
+    world.push("shop", "before").await;
+    let mut push: Value = serde_json::from_str(crate::support::PUSH).unwrap();
+    push["items"] = (0..3_000).collect();
+    let body = push.to_string();
+    let send = async |id: usize| {
+        let signed = headers(&id.to_string(), &body, SECRET);
+        world.send("costly", &signed, &body).await
+    };
+    let began = Instant::now();
+    let (_, told) = send(EVENTS).await;
+    let alone = began.elapsed();
+    let reason = told["reason"].as_str().unwrap();
+    assert!(reason.contains("take more than"), "{reason}");
+    let left = AtomicUsize::new(EVENTS);
+    let flood = (0..EVENTS).map(async |id| {
+        let (status, told) = send(id).await;
+        // They wait for one another, and maybe for longer than their sender does.
+        let known = [StatusCode::ACCEPTED, StatusCode::SERVICE_UNAVAILABLE];
+        assert!(known.contains(&status), "{told}");
+        left.fetch_sub(1, Ordering::SeqCst);
+    });
+    let others = async {
+        let mut longest = Duration::ZERO;
+        let mut answered = 0;
+        while left.load(Ordering::SeqCst) > 0 {
+            let began = Instant::now();
+            tokio::task::yield_now().await;
+            longest = longest.max(began.elapsed());
+            let (status, told) = world.push("shop", &answered.to_string()).await;
+            assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+            answered += 1;
+        }
+        (longest, answered)
+    };
+    let (_, (longest, answered)) = tokio::join!(futures_util::future::join_all(flood), others);
+    assert!(longest < alone / 2, "{longest:?} of {alone:?}");
+    assert!(answered > 1, "only {answered} events of another Hook");
 }
 
 #[tokio::test]

@@ -1,14 +1,20 @@
 //! Those who know no secret, and what they can do to those who do: nothing.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
+use jiff::Timestamp;
+use providers::sign::{Outgoing, sign};
 use runtime::{Body, Limits};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::support::{NAMESPACE, PUSH, SECRET, Settings, World, build, headers};
 
@@ -102,9 +108,116 @@ async fn more_than_a_provider_sends_is_refused_as_if_there_were_no_hook() {
         assert_eq!(chat.0, StatusCode::UNAUTHORIZED, "{bytes}");
         assert_eq!(chat, tell(&world, "nobody", vec![b'x'; bytes]).await);
     }
-    // Whoever looks at the Hook sees why.
     let rejection = async || world.read_hook("chat").await["status"]["lastRejection"].clone();
     assert_ne!(rejection().await, Value::Null);
+}
+
+#[tokio::test]
+async fn more_than_a_provider_sends_is_413_for_whoever_has_the_secret() {
+    let world = Settings::default().start();
+    world.secret("chat", SECRET).await;
+    let spec = json!({"provider": "slack", "verification": {"secretRefs": [{"name": "chat"}]}});
+    world.hook_of("chat", spec).await;
+    let slack = providers::provider("slack").unwrap();
+    for (bytes, expected) in [
+        (slack.body_bytes, StatusCode::ACCEPTED),
+        (slack.body_bytes + 1, StatusCode::PAYLOAD_TOO_LARGE),
+    ] {
+        let without = json!({"type": "event", "text": ""}).to_string().len();
+        let body = json!({"type": "event", "text": "a".repeat(bytes - without)}).to_string();
+        let event = Outgoing {
+            event_type: "event",
+            id: "1",
+            body: body.as_bytes(),
+        };
+        let now = Timestamp::now().as_second();
+        let settings = providers::Settings::default();
+        let sent = sign(slack, &settings, SECRET.as_bytes(), &event, now).unwrap();
+        let (status, told) = world.send("chat", &sent.headers, &body).await;
+        assert_eq!(status, expected, "{bytes}: {told}");
+        let mut forged = sent.headers;
+        forged.insert("x-slack-signature", "v0=00".parse().unwrap());
+        let (status, _) = world.send("chat", &forged, &body).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{bytes}");
+    }
+    assert_eq!(world.deliveries().await.len(), 1);
+}
+
+/// A sender on a connection of its own, which announces more than it sends.
+async fn stops(address: SocketAddr, announced: usize, sent: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let path = format!("/hooks/{NAMESPACE}/shop");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {announced}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (mut body, sent) = (vec![b'x'; 64 << 10], sent);
+    for _ in 0..sent / body.len() {
+        stream.write_all(&body).await.unwrap();
+    }
+    body.truncate(sent % body.len());
+    stream.write_all(&body).await.unwrap();
+    stream
+}
+
+/// What a honest sender is answered over HTTP.
+async fn pushed(address: SocketAddr, hook: &str, id: &str, bytes: usize) -> String {
+    let mut push: Value = serde_json::from_str(PUSH).unwrap();
+    push["text"] = "a".repeat(bytes).into();
+    let body = push.to_string();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut head = format!(
+        "POST /hooks/{NAMESPACE}/{hook} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in &headers(id, &body, SECRET) {
+        head += &format!("{name}: {}\r\n", value.to_str().unwrap());
+    }
+    stream
+        .write_all(format!("{head}\r\n{body}").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// Whoever knows the URL of one Hook sends almost all of a large body, and stops: all others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_in_the_middle_of_a_large_body_holds_up_nobody_else() {
+    let limits = Limits {
+        body_bytes: MIB,
+        memory_bytes: 40 * MIB,
+        requests: 16,
+        ..Limits::default()
+    };
+    let world = Settings {
+        limits,
+        ..Settings::default()
+    }
+    .start();
+    world.hook("shop", json!([build()])).await;
+    world.hook("other", json!([build()])).await;
+    let address = world.serve().await;
+    // As much as there is room for, from two senders of one URL; and some that have hardly begun.
+    let mut held = vec![stops(address, 6 * MIB, 6 * MIB - 1).await];
+    held.push(stops(address, 4 * MIB, MIB).await);
+    for _ in 0..6 {
+        held.push(stops(address, 200 << 10, 150 << 10).await);
+    }
+    let arrived = 6 * MIB - 1 + 6 * (150 << 10);
+    world.received(arrived).await;
+    for (number, bytes) in [100, 20 << 10, 200 << 10].into_iter().enumerate() {
+        let answer = pushed(address, "other", &number.to_string(), bytes).await;
+        assert!(answer.starts_with("HTTP/1.1 202"), "{bytes}: {answer}");
+    }
+    // Whoever sends no more is given up, and then the next one comes.
+    let given_up = async |stream: &mut TcpStream| {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    assert_eq!(given_up(&mut held[0]).await, "HTTP/1.1 408");
+    let answer = pushed(address, "shop", "1", 300 << 10).await;
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
 }
 
 #[tokio::test]

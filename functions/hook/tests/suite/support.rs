@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -22,6 +23,7 @@ use runtime::{Body, Limits, Shell, auth::KeySource, metrics::Metrics, router::Bo
 use serde_json::{Value, json};
 use store::FlowStore;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
 /// The namespace of all tests.
@@ -78,6 +80,8 @@ pub(crate) struct World {
     pub(crate) line: Arc<Line>,
     pub(crate) service: Arc<Service>,
     pub(crate) shell: Shell,
+    metrics: Arc<Metrics>,
+    limits: Limits,
     _home: Arc<TempDir>,
 }
 
@@ -209,11 +213,13 @@ impl Settings {
             metrics: Arc::clone(&metrics),
         };
         let service = Arc::new(hook::service(&options, surroundings).unwrap());
-        let router = hook::router(Arc::clone(&service)).metrics(metrics);
+        let router = hook::router(Arc::clone(&service)).metrics(Arc::clone(&metrics));
         World {
             api,
             line,
-            shell: Shell::new(router, self.limits).unwrap(),
+            shell: Shell::new(router, self.limits.clone()).unwrap(),
+            metrics,
+            limits: self.limits,
             service,
             _home: home,
         }
@@ -286,6 +292,39 @@ impl World {
     /// Another function on the same API, as another replica or after a restart.
     pub(crate) fn again(&self, settings: Settings) -> Self {
         settings.start_on(self.api.clone(), Arc::clone(&self._home))
+    }
+
+    /// The same function over sockets, for as long as the test takes.
+    pub(crate) async fn serve(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = hook::router(Arc::clone(&self.service)).metrics(Arc::clone(&self.metrics));
+        let forever = std::future::pending();
+        tokio::spawn(runtime::serve(
+            listener,
+            router,
+            self.limits.clone(),
+            forever,
+        ));
+        address
+    }
+
+    /// Waits until so many bytes of bodies have arrived.
+    pub(crate) async fn received(&self, bytes: usize) {
+        let arrived = || {
+            let text = self.metrics.text();
+            let mut lines = text.lines();
+            let line =
+                lines.find_map(|line| line.strip_prefix("hookrun_http_request_body_bytes_total "));
+            line.map_or(0, |count| count.parse::<usize>().unwrap())
+        };
+        let enough = async {
+            while arrived() < bytes {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let enough = tokio::time::timeout(Duration::from_secs(30), enough).await;
+        assert!(enough.is_ok(), "{} bytes arrived, not {bytes}", arrived());
     }
 
     /// Lets something go wrong from now on; requests are counted anew.

@@ -470,6 +470,39 @@ async fn keys_that_cannot_be_had_are_no_reason_to_lose_an_event() {
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_key_that_nobody_knows_yet_is_no_reason_to_lose_an_event_either() {
+    let issuer = Issuer::new(&["one"]);
+    let keys = KeySet::of_cluster(issuer.clone());
+    let old = issuer.token(&[]);
+    assert!(keys.claims(&old).await.is_ok());
+    let forged = issuer.token(&[]).replacen('.', ".e30", 1);
+    assert!(matches!(
+        keys.claims(&forged).await,
+        Err(TokenError::Invalid(_))
+    ));
+    issuer.publish(&["two"]);
+    let later = keys.claims(&issuer.token(&[])).await;
+    let Err(TokenError::Keys { retry_after, .. }) = later else {
+        panic!("asked a moment ago: {later:?}");
+    };
+    tokio::time::advance(Duration::from_secs(retry_after.into())).await;
+    assert!(keys.claims(&issuer.token(&[])).await.is_ok());
+    // Whoever invents a key comes again, and then learns that there is none.
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert!(matches!(
+        keys.claims(&old).await,
+        Err(TokenError::Invalid(_))
+    ));
+    issuer.publish(&["three"]);
+    issuer.broken.store(true, Ordering::SeqCst);
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert!(matches!(
+        keys.claims(&issuer.token(&[])).await,
+        Err(TokenError::Keys { .. })
+    ));
+}
+
 /// A token that another program signed, with a key that was thrown away. Valid until the year 2100.
 struct Elsewhere;
 

@@ -1,0 +1,287 @@
+//! What a verified request says, and what the rules of its Hook say to that. Reading and deciding take the processor,
+//! for up to seconds where payloads are large or filters are costly: so they happen beside the one thread that everybody
+//! else's requests, probes and clocks are on, for one event of a Hook at a time, and the memory for what is parsed is held
+//! for no longer than that.
+
+use std::{borrow::Cow, panic::resume_unwind, sync::Arc};
+
+use bytes::Bytes;
+use hooks::{Hook, Ids, Outcome, Seen, delivery::RuleRecord};
+use jiff::Timestamp;
+use providers::{Content, ContentError, Facts, Provider, Reply, Settings};
+use runtime::Rejection;
+use serde_json::{Value, json};
+use tokio::{
+    sync::Semaphore,
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
+use uuid::Uuid;
+
+use crate::{arrival::Arrival, error::Error, known::Known, registry::Slot, service::Asked};
+
+/// Bytes up to which a pass over them takes less than handing them to another thread and back is worth.
+const AT_ONCE: usize = 64 << 10;
+
+/// Threads at work at once. The system shares the processor among them and the one that everything else is on, so that
+/// one costly decision delays no other one by its whole time.
+const THREADS: usize = 4;
+
+/// Bytes of memory of a parsed payload that does not wait for larger ones,
+const LITTLE: usize = 1 << 20;
+
+/// and of all such together.
+const ALL_LITTLE: usize = 8 << 20;
+
+/// Threads beside the one that everything else is on.
+pub(crate) struct Workers {
+    threads: Arc<Semaphore>,
+    /// Bytes of memory for all payloads that are parsed at the moment.
+    memory: Arc<Semaphore>,
+    /// The same for those that take little.
+    little: Arc<Semaphore>,
+}
+
+/// A verified request that is to be decided on.
+pub(crate) struct Case {
+    pub(crate) asked: Arc<Asked>,
+    pub(crate) known: Arc<Known>,
+    pub(crate) provider: &'static Provider,
+    pub(crate) now: Timestamp,
+    /// Which secret matched, as `name/key`.
+    pub(crate) secret: Option<String>,
+    /// W3C trace context that the runs continue.
+    pub(crate) traceparent: Option<String>,
+}
+
+/// What a verified request came to.
+pub(crate) enum Verdict {
+    /// It only asked whether somebody is there.
+    Shook(Reply),
+    /// Its sender can send it in another way.
+    TurnedAway(ContentError),
+    /// It is an event.
+    Decided(Box<Decided>),
+}
+
+/// An event, and what each rule says to it.
+pub(crate) struct Decided {
+    pub(crate) arrival: Arrival,
+    pub(crate) rules: Vec<RuleRecord>,
+    /// The same, should it be the event of the window before ([`providers::Facts`]).
+    pub(crate) earlier: Option<Vec<RuleRecord>>,
+}
+
+impl Workers {
+    /// All of them, with nothing to do.
+    pub(crate) fn new() -> Self {
+        Self {
+            threads: Arc::new(Semaphore::new(THREADS)),
+            memory: Arc::new(Semaphore::new(providers::content::MOST_MEMORY)),
+            little: Arc::new(Semaphore::new(ALL_LITTLE)),
+        }
+    }
+
+    /// Work on so many bytes; on another thread unless there are few.
+    pub(crate) async fn aside<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        if bytes <= AT_ONCE {
+            return work();
+        }
+        // The semaphore is never closed.
+        let thread = Arc::clone(&self.threads).acquire_owned().await.ok();
+        beside(thread, work).await
+    }
+
+    /// Reads and decides a request, if its turn comes before the deadline.
+    ///
+    /// # Errors
+    /// [`Error::Share`] where others of the same Hook were before it for too long, or no memory got free.
+    pub(crate) async fn decide(
+        &self,
+        slot: &Slot,
+        case: Case,
+        deadline: Instant,
+    ) -> Result<Verdict, Error> {
+        let turn = Arc::clone(&slot.deciding).acquire_owned();
+        let turn = timeout_at(deadline, turn).await.map_err(|_| Error::Share)?;
+        let asked = Arc::clone(&case.asked);
+        let scan = move || providers::content::memory(case.provider, &asked.request());
+        let bytes = self.aside(case.asked.body.len(), scan).await;
+        let room = if bytes > LITTLE {
+            &self.memory
+        } else {
+            &self.little
+        };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let both = async {
+            let memory = Arc::clone(room).acquire_many_owned(bytes).await.ok();
+            (memory, Arc::clone(&self.threads).acquire_owned().await.ok())
+        };
+        let both = timeout_at(deadline, both).await;
+        let held = (turn, both.map_err(|_| Rejection::NoMemory)?);
+        Ok(beside(held, move || case.decide()).await)
+    }
+}
+
+/// Work on another thread, which holds something as long as it is at it, whoever waits for it.
+async fn beside<T: Send + 'static>(
+    held: impl Send + 'static,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let working = spawn_blocking(move || {
+        let _held = held;
+        work()
+    });
+    match working
+        .await
+        .map_err(tokio::task::JoinError::try_into_panic)
+    {
+        Ok(done) => done,
+        Err(Ok(panic)) => resume_unwind(panic),
+        // The process ends.
+        Err(Err(_)) => std::future::pending().await,
+    }
+}
+
+impl Case {
+    fn decide(self) -> Verdict {
+        let asked = Arc::clone(&self.asked);
+        let request = asked.request();
+        let (content, unreadable) = match providers::content(self.provider, &request) {
+            Ok(content) => (content, None),
+            Err(error) if error.turned_away().is_some() => return Verdict::TurnedAway(error),
+            // On record, since whoever sent it will not send anything better.
+            Err(error) => (unread(&asked.body), Some(error.to_string())),
+        };
+        if let Some(reply) = providers::handshake(self.provider, &request, Some(&content)) {
+            return Verdict::Shook(reply);
+        }
+        let known = Arc::clone(&self.known);
+        let problem = not_ready(&known).or(unreadable);
+        let facts = self.facts(&content);
+        let (arrival, json) = self.arrival(facts, content, problem);
+        let ruling = Ruling {
+            known: &known,
+            event: serde_json::to_value(&arrival.event).unwrap_or_default(),
+            arrival: &arrival,
+            json: json.as_ref(),
+        };
+        let rules = ruling.under(&arrival.facts.key);
+        let earlier = arrival.facts.earlier.as_deref();
+        let earlier = earlier.map(|key| ruling.under(key));
+        Verdict::Decided(Box::new(Decided {
+            arrival,
+            rules,
+            earlier,
+        }))
+    }
+
+    /// What the event is; its key is not empty.
+    fn facts(&self, content: &Content<'_>) -> Facts {
+        let nothing = Settings::default();
+        let settings = self.known.verifier.as_ref();
+        let settings = settings.map_or(&nothing, |verifier| &verifier.settings);
+        let facts = providers::facts(self.provider, settings, &self.asked.request(), content);
+        facts.at(self.now.as_second())
+    }
+
+    /// The event, and its payload, if that is JSON.
+    fn arrival(
+        self,
+        mut facts: Facts,
+        content: Content<'_>,
+        problem: Option<String>,
+    ) -> (Arrival, Option<Value>) {
+        let request = self.asked.request();
+        let id = Uuid::new_v4().to_string();
+        if facts.key.is_empty() {
+            // Nothing tells it from a legitimate repetition, so it is an event of its own.
+            facts.key = format!("request {id}");
+        }
+        let content_type = request.headers.get(http::header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let arrival = Arrival {
+            request: id,
+            received: self.now,
+            event: providers::event(self.provider, &facts, &content),
+            facts,
+            headers: providers::kept_headers(self.provider, request.headers),
+            query: providers::kept_query(request.query),
+            secret: self.secret,
+            content_type: providers::kept_query(content_type.unwrap_or_default()),
+            bytes: match content.bytes {
+                Cow::Borrowed(bytes) => self.asked.body.slice_ref(bytes),
+                Cow::Owned(bytes) => bytes.into(),
+            },
+            problem,
+            traceparent: self.traceparent,
+        };
+        (arrival, content.json)
+    }
+}
+
+/// The content of a body that cannot be read.
+fn unread(body: &Bytes) -> Content<'_> {
+    Content {
+        bytes: body.as_ref().into(),
+        ..Content::default()
+    }
+}
+
+/// Why the Hook cannot decide anything.
+fn not_ready(known: &Known) -> Option<String> {
+    let problems = known.checked.as_ref().as_ref().err()?;
+    Some(format!("the Hook is not ready: {}", problems.join("; ")))
+}
+
+/// What the rules of a Hook are asked about.
+struct Ruling<'a> {
+    known: &'a Known,
+    arrival: &'a Arrival,
+    event: Value,
+    json: Option<&'a Value>,
+}
+
+impl Ruling<'_> {
+    /// What each rule says to the event, should this be its key.
+    fn under(&self, key: &str) -> Vec<RuleRecord> {
+        let Hook { metadata, spec, .. } = &self.known.hook;
+        let failed = |reason: &str| {
+            let rules = spec.rules.iter().map(|rule| RuleRecord {
+                name: rule.name.clone(),
+                outcome: Outcome::Failed,
+                reason: reason.to_owned(),
+                ..RuleRecord::default()
+            });
+            rules.collect()
+        };
+        let checked = match (self.known.checked.as_ref(), &self.arrival.problem) {
+            (Ok(checked), None) => checked,
+            (_, problem) => return failed(problem.as_deref().unwrap_or("the Hook is not ready")),
+        };
+        let seen = Seen {
+            body: self.json.unwrap_or(&Value::Null),
+            headers: &self.arrival.headers,
+            query: &self.arrival.parameters(),
+            event: &self.event,
+            payload_bytes: self.arrival.bytes.len() as u64,
+        };
+        let delivery = &hooks::delivery_name(&metadata.name, &metadata.uid, key);
+        let mut rules = hooks::decide(checked, &seen, &Ids { key, delivery });
+        if let Some(traceparent) = &self.arrival.traceparent {
+            let context = json!({"traceparent": traceparent}).to_string();
+            for run in rules
+                .iter_mut()
+                .filter_map(|rule| rule.pipeline_run.as_mut())
+            {
+                run["metadata"]["annotations"][flows::label::SPAN_CONTEXT] =
+                    Value::from(context.as_str());
+            }
+        }
+        rules
+    }
+}
