@@ -1,4 +1,20 @@
-//
+//! Quotas, shares and sizes.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use runtime::Limits;
+use serde_json::{Value, json};
+
+use crate::{
+    faults::sweeping,
+    support::{Fault, SECRET, Settings, World, build, headers},
+};
+
 #[tokio::test]
 async fn what_exceeds_the_quota_is_stored_and_started_by_the_sweep() {
     let world = Settings::default().start();
