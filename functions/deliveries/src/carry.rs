@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cluster::{Cluster, Fault, Kind, Part, Planned};
 use flows::tekton::Secret;
 use futures_util::future::join_all;
-use hooks::{Delivery, Outcome, delivery::RuleRecord};
+use hooks::{Delivery, Outcome, delivery::RuleRecord, object::Metadata};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -99,6 +99,19 @@ pub struct Carried {
     pub delivery: Delivery,
     /// Why a run was not started, where the API server or the object store is the reason.
     pub fault: Option<Fault>,
+    /// Whether the try is on record.
+    pub noted: Noted,
+}
+
+/// Whether a try to carry out a Delivery is on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// It is.
+    Written,
+    /// It could not be written down: [`Deliveries::count_try`] is left to do.
+    Unwritten,
+    /// Nothing was tried, because somebody else is at work on it.
+    Elsewhere,
 }
 
 impl Deliveries {
@@ -118,7 +131,42 @@ impl Deliveries {
             Err(delivery) => Carried {
                 delivery: *delivery,
                 fault: None,
+                noted: Noted::Elsewhere,
             },
+        }
+    }
+
+    /// Counts a try of a Delivery whose outcome could not be written down in its time, so that it is tried more rarely
+    /// from now on, and given up one day.
+    ///
+    /// # Errors
+    /// A [`Fault`]; the try is not counted then.
+    pub async fn count_try(&self, cluster: &Cluster, delivery: &Delivery) -> Result<(), Fault> {
+        let Metadata {
+            namespace, name, ..
+        } = &delivery.metadata;
+        let current: Option<Delivery> = cluster.find(DELIVERIES, namespace, name).await?;
+        let waits = |current: &Delivery| {
+            current.record.outcome == Outcome::Received && is_same_event(current, delivery)
+        };
+        let Some(current) = current.filter(waits) else {
+            return Ok(());
+        };
+        let attempts = current.record.attempts.saturating_add(1);
+        let patch = json!({
+            "metadata": {
+                "resourceVersion": current.metadata.resource_version,
+                "annotations": {resource::ATTEMPTS: attempts.to_string()},
+            },
+            "attempts": attempts,
+        });
+        let counted: Result<serde::de::IgnoredAny, Fault> = cluster
+            .merge(DELIVERIES, namespace, name, Part::Whole, &patch)
+            .await;
+        match counted {
+            // Somebody else is at work on it.
+            Err(fault) if fault.kind == Kind::Conflict => Ok(()),
+            counted => counted.map(drop),
         }
     }
 
@@ -130,7 +178,9 @@ impl Deliveries {
         at_hand: AtHand<'_>,
     ) -> Carried {
         let waiting = |rule: &&RuleRecord| rule.outcome == Outcome::Received;
-        let namespace = delivery.metadata.namespace.clone();
+        let Metadata {
+            namespace, name, ..
+        } = delivery.metadata.clone();
         let came = match self.refused(cluster, &delivery).await {
             Some(refused) => {
                 let rules = delivery.record.rules.iter().filter(waiting);
@@ -157,7 +207,15 @@ impl Deliveries {
             .zip(came)
         {
             if came.outcome != Outcome::Created {
-                tracing::warn!(namespace, rule = rule.name, reason = came.reason, "no run");
+                // The reason is on record: it may quote the payload, and a log is read by more people.
+                let fault = came.fault.as_ref().map(|fault| fault.kind.slug());
+                tracing::warn!(
+                    namespace,
+                    delivery = name,
+                    rule = rule.name,
+                    fault,
+                    "no run"
+                );
                 rule.reason = came.reason;
             }
             rule.outcome = came.outcome;
@@ -168,12 +226,20 @@ impl Deliveries {
         if delivery.record.outcome != Outcome::Received {
             delivery.record.duration_milliseconds = since(&delivery.record.received_time);
         }
-        let delivery = write_down(cluster, delivery).await;
-        Carried { delivery, fault }
+        let (delivery, noted) = match write_down(cluster, delivery).await {
+            Ok(delivery) => (delivery, Noted::Written),
+            Err(delivery) => (*delivery, Noted::Unwritten),
+        };
+        Carried {
+            delivery,
+            fault,
+            noted,
+        }
     }
 
-    /// Looks up the flows that were not when the event was stored, and writes down their runs before they are started.
-    /// What is given back as an error is for others to go on with.
+    /// Looks up the flows that were not when the event was stored, and writes down their runs before they are started. Where
+    /// that is not possible now they are not looked up, and say why. What is given back as an error is for others to go on
+    /// with.
     async fn look_up(
         &self,
         cluster: &Cluster,
@@ -184,22 +250,26 @@ impl Deliveries {
             return Ok(delivery);
         }
         let read = match bytes {
-            Some(bytes) => Some(bytes.clone()),
-            None => payload::unpack(cluster, &delivery).await.ok(),
+            Some(bytes) => Some(Ok(bytes.clone())),
+            None => self.bytes_for_flows(cluster, &delivery).await,
         };
-        let kept = self
-            .resolve(cluster, &mut delivery, read.as_ref(), None)
-            .await;
-        if let Err(fault) = keep_all(cluster, &delivery, &kept).await {
-            return Err(Box::new(unwritten(delivery, &fault)));
-        }
+        let before = delivery.clone();
+        let read = read.as_ref().map(Result::as_ref);
+        let kept = self.resolve(cluster, &mut delivery, read, None).await;
         if delivery.record.rules.iter().all(is_unresolved) {
             return Ok(delivery);
         }
-        match write_once(cluster, &mut delivery).await {
+        let written = match keep_all(cluster, &delivery, &kept).await {
+            Ok(()) => write_once(cluster, &mut delivery).await,
+            Err(fault) => Err(fault),
+        };
+        match written {
             Ok(()) => Ok(delivery),
             // Somebody else writes, and so is at work on it.
-            Err(fault) => Err(Box::new(unwritten(delivery, &fault))),
+            Err(fault) if fault.kind == Kind::Conflict => {
+                Err(Box::new(unwritten(delivery, &fault)))
+            }
+            Err(fault) => Ok(not_looked_up(before, &fault)),
         }
     }
 
@@ -247,7 +317,7 @@ impl Deliveries {
             Err(came) => return came,
         };
         if let Some(target) = &rule.payload {
-            match self.copy(delivery, rule, target, bytes).await {
+            match self.copy(cluster, delivery, rule, target, bytes).await {
                 Ok(copy) => copies.push(copy),
                 Err(came) => return came,
             }
@@ -269,7 +339,7 @@ impl Deliveries {
 
 /// Why a run is not that of this Delivery. Whoever may write Deliveries in a namespace can have runs made there, and must not
 /// gain anything elsewhere by it.
-fn foreign(delivery: &Delivery, rule: &RuleRecord, run: &Value) -> Option<String> {
+pub(crate) fn foreign(delivery: &Delivery, rule: &RuleRecord, run: &Value) -> Option<String> {
     let (metadata, namespace) = (&run["metadata"], &delivery.metadata.namespace);
     if metadata["namespace"] != namespace.as_str() {
         return Some(format!(
@@ -302,16 +372,31 @@ async fn needed(cluster: &Cluster, delivery: &Delivery) -> Option<Result<Bytes, 
     Some(payload::unpack(cluster, delivery).await)
 }
 
+/// A Delivery whose flows were looked up, without what that gave, because it could not be kept.
+fn not_looked_up(mut delivery: Delivery, fault: &Fault) -> Delivery {
+    let rules = delivery.record.rules.iter_mut();
+    for rule in rules.filter(|rule| is_unresolved(rule)) {
+        rule.reason = format!("{fault}{AGAIN}");
+    }
+    delivery
+}
+
 /// Writes down what became of a Delivery, over the edition that was read; what is on record afterwards.
-pub(crate) async fn write_down(cluster: &Cluster, mut delivery: Delivery) -> Delivery {
+///
+/// # Errors
+/// The Delivery, where nothing could be written.
+pub(crate) async fn write_down(
+    cluster: &Cluster,
+    mut delivery: Delivery,
+) -> Result<Delivery, Box<Delivery>> {
     for _ in 0..TRIES {
         let fault = match write_once(cluster, &mut delivery).await {
-            Ok(()) => return delivery,
+            Ok(()) => return Ok(delivery),
             Err(fault) => fault,
         };
         let metadata = &delivery.metadata;
         if fault.kind != Kind::Conflict {
-            return unwritten(delivery, &fault);
+            return Err(Box::new(unwritten(delivery, &fault)));
         }
         // Somebody wrote in between; perhaps we did, and the answer was lost.
         let current: Result<Option<Delivery>, Fault> = cluster
@@ -320,18 +405,18 @@ pub(crate) async fn write_down(cluster: &Cluster, mut delivery: Delivery) -> Del
         match current {
             Ok(Some(current)) if is_same_event(&current, &delivery) => {
                 let Some(joined) = record::join(&current, &delivery) else {
-                    return current;
+                    return Ok(current);
                 };
                 delivery = joined;
             }
-            Ok(Some(current)) => return current,
+            Ok(Some(current)) => return Ok(current),
             // Deleted meanwhile: what became of it is in the answer.
-            Ok(None) => return delivery,
-            Err(fault) => return unwritten(delivery, &fault),
+            Ok(None) => return Ok(delivery),
+            Err(fault) => return Err(Box::new(unwritten(delivery, &fault))),
         }
     }
     delivery.record.outcome = Outcome::Received;
-    delivery
+    Err(Box::new(delivery))
 }
 
 /// Whether two editions are of one evaluation of one event. What failed is evaluated again when it comes again.
@@ -374,8 +459,8 @@ async fn write_once(cluster: &Cluster, delivery: &mut Delivery) -> Result<(), Fa
 
 /// A Delivery whose outcome could not be written down: it is still `Received`, and the sweep finds the runs started.
 fn unwritten(mut delivery: Delivery, fault: &Fault) -> Delivery {
-    let name = &delivery.metadata.name;
-    tracing::warn!(delivery = name, error = %fault, "the outcome is not on record yet");
+    let (name, fault) = (&delivery.metadata.name, fault.kind.slug());
+    tracing::warn!(delivery = name, fault, "the outcome is not on record yet");
     delivery.record.outcome = Outcome::Received;
     "the outcome is not on record yet".clone_into(&mut delivery.record.reason);
     delivery

@@ -41,6 +41,10 @@ use crate::{
 /// another process made.
 const LOOKS: usize = 4;
 
+/// What a rule says of a run that cannot be written down.
+const TOO_LARGE: &str = "too large to record: what is to be started, with its parameters, is more than one object of the cluster \
+                         holds (about 1.5 MB); pass less of the payload as parameters, and the rest as a file (payload)";
+
 /// An event, decided on, that is to be stored.
 #[derive(Debug)]
 pub struct Fresh<'a> {
@@ -87,11 +91,30 @@ pub enum Error {
 }
 
 impl Deliveries {
-    /// Stores an event, and carries out what was decided about it; or finds it stored.
+    /// Stores an event, and carries out what was decided about it; or finds it stored. Where what was decided is more than
+    /// one object holds, the event is stored without it, and failed.
     ///
     /// # Errors
     /// An [`Error`]; the event is not stored then, or nobody knows.
-    pub async fn store(&self, cluster: &Cluster, fresh: Fresh<'_>) -> Result<Stored, Error> {
+    pub async fn store(&self, cluster: &Cluster, mut fresh: Fresh<'_>) -> Result<Stored, Error> {
+        record::weigh(&mut fresh.delivery, &fresh.kept);
+        let fault = match self.commit(cluster, &fresh).await {
+            Err(Error::Cluster(fault)) if fault.kind == Kind::TooLarge => fault,
+            stored => return stored,
+        };
+        let delivery = &mut fresh.delivery;
+        record::shorten(delivery, fresh.problem, TOO_LARGE);
+        let payload = delivery.record.payload.secret_name.as_ref();
+        fresh.kept.retain(|kept| payload == Some(&kept.name));
+        record::weigh(delivery, &fresh.kept);
+        let stored = self.commit(cluster, &fresh).await?;
+        Ok(Stored {
+            fault: Some(fault),
+            ..stored
+        })
+    }
+
+    async fn commit(&self, cluster: &Cluster, fresh: &Fresh<'_>) -> Result<Stored, Error> {
         let namespace = fresh.delivery.metadata.namespace.as_str();
         for _ in 0..LOOKS {
             let created = cluster
@@ -103,7 +126,7 @@ impl Deliveries {
                         metadata,
                         ..fresh.delivery.clone()
                     };
-                    return self.begin(cluster, delivery, &fresh, false).await;
+                    return self.begin(cluster, delivery, fresh, false).await;
                 }
                 Err(fault) if fault.kind == Kind::Conflict => {
                     match self.find(cluster, &fresh.delivery).await? {
@@ -116,7 +139,7 @@ impl Deliveries {
             };
             if request(&existing) == request(&fresh.delivery) {
                 // Ours: the API server's answer was lost.
-                return self.begin(cluster, existing, &fresh, false).await;
+                return self.begin(cluster, existing, fresh, false).await;
             }
             match existing.record.outcome {
                 Outcome::Created => return Ok(found(existing)),
@@ -134,14 +157,14 @@ impl Deliveries {
                 }
                 // Stored without its payload, and so never acknowledged; or of no effect the first time.
                 Outcome::Received | Outcome::Filtered | Outcome::Failed => {
-                    let anew = replacement(&fresh, &existing);
+                    let anew = replacement(fresh, &existing);
                     let replaced = cluster
                         .replace_object(DELIVERIES, namespace, &json(&anew))
                         .await;
                     match replaced {
                         Ok(Written { metadata }) => {
                             let delivery = Delivery { metadata, ..anew };
-                            return self.begin(cluster, delivery, &fresh, true).await;
+                            return self.begin(cluster, delivery, fresh, true).await;
                         }
                         Err(Fault {
                             kind: Kind::Conflict | Kind::NotFound,
@@ -241,7 +264,12 @@ fn found(delivery: Delivery) -> Stored {
     }
 }
 
-fn carried(Carried { delivery, fault }: Carried, duplicate: bool) -> Stored {
+fn carried(
+    Carried {
+        delivery, fault, ..
+    }: Carried,
+    duplicate: bool,
+) -> Stored {
     Stored {
         delivery,
         duplicate,

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use cluster::{Cluster, Denied, Fault, Kind, Policy, RunOptions};
 use flows::{
     Emitted, Flow, Format, Label, Lowering, Payload, Problems, Request, Run, Scope, Settings,
-    flow::Value as FlowValue,
+    flow::Value as FlowValue, format::artisan,
 };
+use futures_util::{FutureExt as _, future::join_all};
 use hooks::{
     Delivery, Outcome,
     delivery::{FlowRef, RuleRecord, RunPayload},
@@ -20,6 +21,7 @@ use hooks::{
 };
 use serde_json::Value;
 use store::FlowStore;
+use tokio::time::timeout_at;
 
 use crate::{
     Deliveries,
@@ -27,6 +29,7 @@ use crate::{
     payload::{self, Kept},
     privileged::privileged_steps,
     record, resource,
+    stores::stores_until,
 };
 
 /// Longest reason of a flow that cannot be used, in bytes: a document may have many problems.
@@ -67,15 +70,34 @@ pub enum Error {
     /// It is not looked up in this process.
     #[error("no flow is looked up here")]
     Nowhere,
-    /// What is to be started, or passed to it, cannot be read.
-    #[error("the payload cannot be read")]
-    Payload,
+    /// Looking it up would leave no time for what has to come after it.
+    #[error("the flow store did not answer in the time that the sender leaves for it")]
+    Late,
+    /// The flow is that of another tenant.
+    #[error(
+        "the flow is of namespace {named:?} (labels.namespace), and the Hook of \"{namespace}\": start it by a Hook there, or \
+         store one without a namespace, which every Hook may start"
+    )]
+    Foreign {
+        /// The namespace that the document names.
+        named: String,
+        /// That of the Hook.
+        namespace: Label,
+    },
+    /// What is to be started, or passed to it, cannot be read now.
+    #[error("the payload cannot be read now: {0}")]
+    Payload(String),
+    /// What is to be started, or passed to it, is not there any more.
+    #[error("{0}")]
+    Lost(String),
 }
 
 impl Error {
     /// Whether another try may succeed although nobody changes anything about the flow.
     fn passes(&self) -> bool {
         match self {
+            // The sweep may have the store that is missing here.
+            Self::Store(store::Error::Undefined(_)) => true,
             Self::Store(error) => matches!(
                 error.class(),
                 store::Class::Upstream | store::Class::Timeout | store::Class::Unavailable
@@ -84,11 +106,13 @@ impl Error {
                 fault.kind,
                 Kind::Unavailable | Kind::Blocked | Kind::Forbidden | Kind::Unauthorized
             ),
-            Self::Nowhere | Self::Payload => true,
+            Self::Nowhere | Self::Late | Self::Payload(_) => true,
             Self::Document(_)
             | Self::Stored(_)
             | Self::Unknown(_)
             | Self::Denied(_)
+            | Self::Foreign { .. }
+            | Self::Lost(_)
             | Self::Parameter(_) => false,
         }
     }
@@ -168,6 +192,22 @@ impl Flows {
             .map_err(Error::Stored)
     }
 
+    /// Reads a document that many tenants share, for a Hook in `namespace`. One that names its namespace may hold
+    /// credentials of whoever is there, and a run would hand them to whoever may write Hooks elsewhere; one that names
+    /// none is for all.
+    fn of_tenant(&self, document: &[u8], namespace: &Label) -> Result<Flow, Error> {
+        let read = artisan::read(document).map_err(Error::Document)?;
+        let labels = read.labels.unwrap_or_default();
+        let named = labels.get("namespace").map_or("", |named| named.trim());
+        if named.is_empty() || named == namespace.as_str() {
+            return self.parse(document, Some(namespace));
+        }
+        Err(Error::Foreign {
+            named: named.to_owned(),
+            namespace: namespace.clone(),
+        })
+    }
+
     fn settings(&self, account: Option<&str>) -> Settings {
         let mut settings = self.settings.clone();
         if let Some(account) = account {
@@ -186,7 +226,10 @@ impl Flows {
         given: &Given<'_>,
     ) -> Result<Run, Error> {
         let metadata = &delivery.metadata;
-        let namespace: Label = metadata.namespace.parse().map_err(|_| Error::Payload)?;
+        let namespace: Label = metadata
+            .namespace
+            .parse()
+            .map_err(|_| Error::Lost("the Delivery's namespace is no legal name".to_owned()))?;
         let key = &delivery.record.key;
         let hook = delivery.record.hook.as_ref();
         let event = hook.map_or_else(
@@ -205,9 +248,12 @@ impl Flows {
         let (document, takes_payload) = match (&source.key, &source.inline) {
             (Some(key), _) => (self.document(key).await?, true),
             (None, Some(inline)) => (inline.to_string().into(), true),
-            (None, None) => (given.bytes.cloned().ok_or(Error::Payload)?, false),
+            (None, None) => (given.bytes()?.clone(), false),
         };
-        let mut flow = self.parse(&document, Some(&namespace))?;
+        let mut flow = match (&source.key, hook) {
+            (Some(_), Some(_)) => self.of_tenant(&document, &namespace)?,
+            _ => self.parse(&document, Some(&namespace))?,
+        };
         for (name, value) in rule.params.iter().filter_map(Value::as_object).flatten() {
             let declared = flow.parameters.iter_mut().find(|known| known.name == *name);
             let declared = declared.ok_or_else(|| Error::Parameter(name.clone()))?;
@@ -229,10 +275,21 @@ impl Flows {
 /// What is at hand of an event beside its record.
 #[derive(Clone, Copy)]
 struct Given<'a> {
-    /// The payload's bytes.
-    bytes: Option<&'a Bytes>,
+    /// The payload's bytes, where they were needed.
+    bytes: Option<Result<&'a Bytes, &'a payload::Error>>,
     /// W3C trace context that the run continues.
     traceparent: Option<&'a str>,
+}
+
+impl<'a> Given<'a> {
+    fn bytes(&self) -> Result<&'a Bytes, Error> {
+        match self.bytes {
+            Some(Ok(bytes)) => Ok(bytes),
+            Some(Err(error)) if error.is_final() => Err(Error::Lost(error.to_string())),
+            Some(Err(error)) => Err(Error::Payload(error.to_string())),
+            None => Err(Error::Payload("it is not at hand".to_owned())),
+        }
+    }
 }
 
 /// What a flow is named by decides on the names of its runs.
@@ -262,7 +319,7 @@ fn payload_of<'a>(
             size: stored.size,
         }));
     }
-    let bytes = given.bytes.ok_or(Error::Payload)?;
+    let bytes = given.bytes()?;
     // Nothing came with an event that was posted without a body; what a provider sends is never nothing.
     let nothing = bytes.is_empty() && delivery.record.hook.is_none();
     Ok((!nothing).then_some(Payload::Inline(bytes)))
@@ -287,48 +344,33 @@ fn as_parameter(value: &Value) -> FlowValue {
 
 impl Deliveries {
     /// Puts the run into the record of each rule that starts a flow, and says what these runs are to own. A flow that
-    /// cannot be used ends its rule `Failed`; one that cannot be looked up now leaves it as it is, with the reason.
+    /// cannot be used ends its rule `Failed`; one that cannot be looked up now leaves it as it is, with the reason. Flows
+    /// are looked up side by side, and a store that does not answer leaves time for what comes after it.
     pub async fn resolve(
         &self,
         cluster: &Cluster,
         delivery: &mut Delivery,
-        bytes: Option<&Bytes>,
+        bytes: Option<Result<&Bytes, &payload::Error>>,
         traceparent: Option<&str>,
     ) -> Vec<Kept> {
-        let mut kept = Vec::new();
+        let until = stores_until(cluster);
         let given = Given { bytes, traceparent };
-        for at in 0..delivery.record.rules.len() {
-            let Some(rule) = delivery
-                .record
-                .rules
-                .get(at)
-                .filter(|rule| is_unresolved(rule))
-            else {
-                continue;
-            };
-            let mut rule = rule.clone();
-            let source = rule.flow.clone().unwrap_or_default();
-            let made = match &self.flows {
-                Some(flows) => {
-                    flows
-                        .run_of(cluster, delivery, &rule, &source, &given)
-                        .await
-                }
-                None => Err(Error::Nowhere),
-            };
-            match made {
+        let rules = delivery.record.rules.iter().enumerate();
+        let unresolved = rules.filter(|(_, rule)| is_unresolved(rule));
+        let unresolved: Vec<(usize, RuleRecord)> =
+            unresolved.map(|(at, rule)| (at, rule.clone())).collect();
+        let resolving = unresolved.iter().map(|(_, rule)| {
+            let run = self.run_of(cluster, delivery, rule, given);
+            // Boxed, since the compiler does not see otherwise that it may go from thread to thread.
+            timeout_at(until, run.boxed())
+        });
+        let resolved = join_all(resolving).await;
+        let mut kept = Vec::new();
+        for ((at, mut rule), run) in unresolved.into_iter().zip(resolved) {
+            let run = run.unwrap_or(Err(Error::Late));
+            match run {
                 Ok(run) => kept.extend(write(delivery, &mut rule, &run)),
-                Err(error) => {
-                    let mut reason = error.to_string();
-                    reason.truncate(reason.floor_char_boundary(REASON_BYTES));
-                    if error.passes() {
-                        reason.push_str(AGAIN);
-                    } else {
-                        rule.outcome = Outcome::Failed;
-                        rule.run = None;
-                    }
-                    rule.reason = reason;
-                }
+                Err(error) => unresolvable(&mut rule, &error),
             }
             if let Some(place) = delivery.record.rules.get_mut(at) {
                 *place = rule;
@@ -339,6 +381,53 @@ impl Deliveries {
         }
         kept
     }
+
+    async fn run_of(
+        &self,
+        cluster: &Cluster,
+        delivery: &Delivery,
+        rule: &RuleRecord,
+        given: Given<'_>,
+    ) -> Result<Run, Error> {
+        let flows = self.flows.as_ref().ok_or(Error::Nowhere)?;
+        let source = rule.flow.clone().unwrap_or_default();
+        flows.run_of(cluster, delivery, rule, &source, &given).await
+    }
+
+    /// The payload, where a flow cannot be looked up without it.
+    pub(crate) async fn bytes_for_flows(
+        &self,
+        cluster: &Cluster,
+        delivery: &Delivery,
+    ) -> Option<Result<Bytes, payload::Error>> {
+        let stored = &delivery.record.payload;
+        let posted = |flow: &FlowRef| *flow == FlowRef::default();
+        let unresolved = delivery
+            .record
+            .rules
+            .iter()
+            .filter(|rule| is_unresolved(rule));
+        let is_needed = unresolved
+            .filter_map(|rule| rule.flow.as_ref())
+            .any(|flow| posted(flow) || stored.object.is_none());
+        if !is_needed {
+            return None;
+        }
+        Some(self.unpack(cluster, delivery).await)
+    }
+}
+
+/// What a rule says whose flow gives no run.
+fn unresolvable(rule: &mut RuleRecord, error: &Error) {
+    let mut reason = error.to_string();
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES));
+    if error.passes() {
+        reason.push_str(AGAIN);
+    } else {
+        rule.outcome = Outcome::Failed;
+        rule.run = None;
+    }
+    rule.reason = reason;
 }
 
 /// Writes the run of a flow into the record of the rule that starts it; what the run is to own, its payload excepted.

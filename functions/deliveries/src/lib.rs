@@ -7,7 +7,7 @@
 //! It takes no event itself, keeps nothing between events that matters, and never decides anything twice.
 //!
 //! In reading order: `commit` stores an event exactly once, with the drawing; `carry` starts what was decided; `flow` looks
-//! up what a flow consists of; `record` is the object, `payload` where its bytes are; `wait` says when what could not be
+//! up what a flow consists of; `record` is the object, `payload` where its bytes are, `stores` how long is waited for them; `wait` says when what could not be
 //! started is tried again.
 
 pub mod carry;
@@ -18,6 +18,7 @@ mod privileged;
 pub mod record;
 pub mod resource;
 pub mod rights;
+mod stores;
 pub mod wait;
 
 use std::{sync::Arc, time::Duration};

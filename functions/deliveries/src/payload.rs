@@ -18,7 +18,7 @@ use hooks::{Delivery, delivery::StoredPayload};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use store::PayloadStore;
+use store::{Class, PayloadStore};
 
 use crate::resource::PAYLOAD;
 
@@ -75,6 +75,19 @@ pub enum Error {
     /// It is not where the Delivery says.
     #[error("the payload is lost: {0}")]
     Lost(String),
+}
+
+impl Error {
+    /// Whether it does not come back by itself.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Store(error) => {
+                matches!(error.class(), Class::NotFound | Class::Malformed)
+            }
+            Self::Lost(_) => true,
+            Self::TooLarge { .. } | Self::Cluster(_) => false,
+        }
+    }
 }
 
 /// What is to be kept, and for which Delivery.

@@ -2,7 +2,7 @@
 //!
 //! Pure: names, times and identities are arguments, so that the same event gives the same record.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use hooks::{
     Delivery, Outcome,
@@ -12,7 +12,7 @@ use hooks::{
 };
 use jiff::Timestamp;
 
-use crate::resource;
+use crate::{payload::Kept, resource};
 
 /// Who and what an event's record is about, beside what it says.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +45,6 @@ pub fn delivery(subject: Subject<'_>, record: Record, problem: Option<&str>) -> 
     let annotations = [
         (resource::REQUEST, subject.request.to_owned()),
         (resource::RECEIVED_TIME, record.received_time.clone()),
-        (
-            resource::PAYLOAD_BYTES,
-            kept_bytes(&record.payload).to_string(),
-        ),
         (resource::PAYLOAD_DIGEST, record.payload.digest.clone()),
         (
             resource::SERVICE_ACCOUNT,
@@ -96,6 +92,7 @@ pub fn replay(subject: Subject<'_>, record: Record) -> Delivery {
     if let (Outcome::Received, Some(origin)) = (new.record.outcome, &new.record.replay_of) {
         new.record.reason = format!("replay of {origin}; the sweep starts it");
     }
+    weigh(&mut new, &[]);
     new
 }
 
@@ -134,14 +131,62 @@ fn told_of<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, Strin
     pairs.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// Bytes that a payload takes in the cluster, as far as the Delivery itself tells; none where it lies in the payload
-/// store, which has a retention of its own.
-fn kept_bytes(payload: &StoredPayload) -> u64 {
-    match (&payload.gzip, &payload.object) {
-        (Some(text), _) => text.len() as u64,
-        (None, Some(_)) => 0,
-        (None, None) => payload.size,
+/// Writes down how many bytes a Delivery takes in the cluster with what it owns there. What lies in the payload store has
+/// a retention of its own.
+pub(crate) fn weigh(delivery: &mut Delivery, kept: &[Kept]) {
+    let mut own = Weight::default();
+    // Only maps whose keys are no texts cannot be written, and there are none.
+    let _ = serde_json::to_writer(&mut own, &delivery);
+    let data = kept.iter().flat_map(|kept| kept.data.values());
+    let data: usize = data.map(String::len).sum();
+    let StoredPayload {
+        secret_name, size, ..
+    } = &delivery.record.payload;
+    let is_kept = |name: &String| kept.iter().any(|kept| kept.name == *name);
+    // A replay shares the Secret of what it repeats, and may be all that is left of it.
+    let shared = secret_name.as_ref().filter(|name| !is_kept(name));
+    let bytes = own.0 + data as u64 + shared.map_or(0, |_| *size);
+    let annotations = &mut delivery.metadata.annotations;
+    annotations.insert(resource::STORED_BYTES.to_owned(), bytes.to_string());
+}
+
+/// Counts what is written.
+#[derive(Default)]
+struct Weight(u64);
+
+impl io::Write for Weight {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
     }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Takes out of a record what the cluster cannot hold: what was to be started. What came in and what was decided stays, so
+/// that somebody sees it, and can replay it when less is to be recorded.
+pub(crate) fn shorten(delivery: &mut Delivery, problem: Option<&str>, reason: &str) {
+    let is_posted = delivery.record.hook.is_none();
+    for rule in &mut delivery.record.rules {
+        let waits = rule.outcome == Outcome::Received;
+        *rule = RuleRecord {
+            name: std::mem::take(&mut rule.name),
+            outcome: if waits { Outcome::Failed } else { rule.outcome },
+            reason: if waits {
+                reason.to_owned()
+            } else {
+                std::mem::take(&mut rule.reason)
+            },
+            expression: rule.expression.take(),
+            // A key or a name: a replay looks it up again.
+            flow: rule.flow.take().filter(|_| is_posted),
+            ..RuleRecord::default()
+        };
+    }
+    delivery.record.event = None;
+    conclude(delivery, problem);
 }
 
 /// What became of the event as a whole, from what became of its rules; `problem` is about all of them.
@@ -251,18 +296,67 @@ mod tests {
     }
 
     #[test]
-    fn only_what_lies_in_the_cluster_counts_for_its_retention() {
-        let kept = |gzip: Option<&str>, object: Option<&str>| {
-            kept_bytes(&StoredPayload {
-                size: 3 << 20,
-                gzip: gzip.map(str::to_owned),
-                object: object.map(str::to_owned),
-                ..StoredPayload::default()
-            })
+    fn all_that_lies_in_the_cluster_counts_for_its_retention() {
+        let weight = |payload: StoredPayload, kept: &[Kept]| -> usize {
+            let mut delivery = of(&[Outcome::Received]);
+            delivery.record.payload = payload;
+            // A run of a hundred kilobytes, as a template may give one.
+            delivery.record.rules[0].pipeline_run = Some("x".repeat(100 << 10).into());
+            weigh(&mut delivery, kept);
+            delivery.metadata.annotations[resource::STORED_BYTES]
+                .parse()
+                .unwrap()
         };
-        assert_eq!(kept(Some("eA=="), None), 4);
-        assert_eq!(kept(None, None), 3 << 20);
-        assert_eq!(kept(None, Some("shop-1")), 0);
+        let payload = StoredPayload {
+            size: 3 << 20,
+            ..StoredPayload::default()
+        };
+        let run = 100 << 10..101 << 10;
+        let elsewhere = StoredPayload {
+            object: Some("shop-1".to_owned()),
+            ..payload.clone()
+        };
+        assert!(run.contains(&weight(elsewhere, &[])));
+        let kept = [Kept {
+            name: "shop-1-0123456789".to_owned(),
+            data: BTreeMap::from([("payload".to_owned(), "x".repeat(1 << 20))]),
+        }];
+        let in_secret = StoredPayload {
+            secret_name: Some(kept[0].name.clone()),
+            ..payload
+        };
+        let own = weight(in_secret.clone(), &kept) - (1 << 20);
+        let of_another = weight(in_secret, &[]) - (3 << 20);
+        assert!(run.contains(&own) && run.contains(&of_another));
+    }
+
+    #[test]
+    fn what_is_too_large_to_record_is_on_record_without_what_was_to_be_started() {
+        let mut delivery = of(&[Outcome::Filtered, Outcome::Received]);
+        delivery.record.event = Some("x".into());
+        for rule in &mut delivery.record.rules {
+            rule.expression = Some("event.branch".to_owned());
+            rule.pipeline_run = Some("x".into());
+        }
+        delivery.record.rules[0].reason = "filtered".to_owned();
+        shorten(&mut delivery, None, "too large");
+        let Record {
+            rules,
+            outcome,
+            event,
+            ..
+        } = &delivery.record;
+        let told: Vec<_> = rules
+            .iter()
+            .map(|rule| (rule.outcome, rule.reason.as_str()))
+            .collect();
+        let expected = [
+            (Outcome::Filtered, "filtered"),
+            (Outcome::Failed, "too large"),
+        ];
+        assert_eq!((told, *outcome), (expected.into(), Outcome::Failed));
+        assert!(event.is_none() && rules.iter().all(|rule| rule.pipeline_run.is_none()));
+        assert_eq!(rules[1].expression.as_deref(), Some("event.branch"));
     }
 
     #[test]

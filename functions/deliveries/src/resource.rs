@@ -40,8 +40,9 @@ pub const OUTCOME: &str = "hookrun.dev/outcome";
 /// Label of a Delivery: the type of its event, as far as a label can hold it.
 pub const EVENT_TYPE: &str = "hookrun.dev/event-type";
 
-/// Annotation of a Delivery: bytes of its payload, so that a list of metadata tells what retention needs.
-pub const PAYLOAD_BYTES: &str = "hookrun.dev/payload-bytes";
+/// Annotation of a Delivery: bytes that it takes in the cluster with what it owns, so that a list of metadata tells what
+/// retention needs.
+pub const STORED_BYTES: &str = "hookrun.dev/stored-bytes";
 
 /// Annotation of a Delivery: digest of its payload.
 pub const PAYLOAD_DIGEST: &str = "hookrun.dev/payload-digest";

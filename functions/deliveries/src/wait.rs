@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use cluster::Cluster;
-use hooks::{Delivery, Outcome, object::Metadata};
+use cluster::{Cluster, Fault, Planned};
+use hooks::{Delivery, Outcome, delivery::RuleRecord, object::Metadata};
 use jiff::Timestamp;
 
 use crate::{
@@ -70,36 +70,108 @@ impl Deliveries {
     /// `Failed` from now on, and says why. Any other one stays as it is. What is given back is what is on record.
     ///
     /// Brought again by its sender, or replayed, it is evaluated again, as with any other that failed.
+    ///
+    /// # Errors
+    /// A [`Fault`]; the Delivery waits on then.
     pub async fn give_up(
         &self,
         cluster: &Cluster,
-        mut delivery: Delivery,
+        delivery: Delivery,
         age: Duration,
         now: Timestamp,
-    ) -> Delivery {
-        let (record, received) = (&mut delivery.record, received(&delivery.metadata));
+    ) -> Result<Delivery, Fault> {
+        let (record, received) = (&delivery.record, received(&delivery.metadata).to_owned());
+        let tries = record.attempts;
         let is_due = record.outcome == Outcome::Received
-            && record.attempts >= TRIES
-            && !crate::is_younger(received, now, age);
+            && tries >= TRIES
+            && !crate::is_younger(&received, now, age);
         if !is_due {
-            return delivery;
+            return Ok(delivery);
         }
-        let (tries, mut given_up) = (record.attempts, false);
-        let waiting = record.rules.iter_mut();
-        for rule in waiting.filter(|rule| rule.outcome == Outcome::Received) {
+        let given_up = |rule: &RuleRecord| {
             let last = rule.reason.trim_end_matches(AGAIN);
-            rule.reason = format!(
+            format!(
                 "given up after {tries} tries since {received} (HOOKRUN_SWEEP_GIVE_UP); the last one: {last}"
-            );
-            rule.outcome = Outcome::Failed;
-            given_up = true;
-        }
-        // All runs may be started, and only that not be on record: the next sweep finds them.
-        if !given_up {
-            return delivery;
-        }
-        record::conclude(&mut delivery, None);
-        carry::write_down(cluster, delivery).await
+            )
+        };
+        abandon(cluster, delivery, given_up).await
+    }
+
+    /// Ends an event whose sender was told that nothing was started, and has no name for it under which it could come
+    /// again: what is left of it must not start beside what the sender posts next. What is on record of it, where it was
+    /// stored by the same request.
+    ///
+    /// # Errors
+    /// An [`Error`](crate::Error); nobody knows then what is left of it.
+    pub async fn disown(
+        &self,
+        cluster: &Cluster,
+        event: &Delivery,
+        reason: &str,
+    ) -> Result<Option<Delivery>, crate::Error> {
+        let found = self.find(cluster, event).await?;
+        let request = |one: &Delivery| one.metadata.annotations.get(resource::REQUEST).cloned();
+        let Some(ours) = found.filter(|found| request(found) == request(event)) else {
+            return Ok(None);
+        };
+        let told = |rule: &RuleRecord| match rule.reason.trim_end_matches(AGAIN) {
+            "" => reason.to_owned(),
+            last => format!("{reason}: {last}"),
+        };
+        let ended = abandon(cluster, ours, told).await?;
+        Ok(Some(ended))
+    }
+}
+
+/// Ends what waits of a Delivery, for a reason, and takes back runs that wait with it; a run that was started meanwhile
+/// is on record from now on. What is given back is what is on record.
+async fn abandon(
+    cluster: &Cluster,
+    mut delivery: Delivery,
+    reason: impl Fn(&RuleRecord) -> String,
+) -> Result<Delivery, Fault> {
+    let mut ended = Vec::new();
+    for rule in &delivery.record.rules {
+        ended.push(match rule.outcome {
+            Outcome::Received if is_started(cluster, &delivery, rule).await? => RuleRecord {
+                outcome: Outcome::Created,
+                ..rule.clone()
+            },
+            Outcome::Received => RuleRecord {
+                outcome: Outcome::Failed,
+                reason: reason(rule),
+                ..rule.clone()
+            },
+            _ => rule.clone(),
+        });
+    }
+    // All runs may be started, and only that not be on record: the next sweep finds them.
+    if ended == delivery.record.rules {
+        return Ok(delivery);
+    }
+    delivery.record.rules = ended;
+    record::conclude(&mut delivery, None);
+    let written = carry::write_down(cluster, delivery).await;
+    Ok(written.unwrap_or_else(|unwritten| *unwritten))
+}
+
+/// Whether the run of a rule is started after all. One that waits for the rest of what it needs is deleted: nobody would
+/// come back to it.
+async fn is_started(
+    cluster: &Cluster,
+    delivery: &Delivery,
+    rule: &RuleRecord,
+) -> Result<bool, Fault> {
+    let Some(run) = &rule.pipeline_run else {
+        return Ok(false);
+    };
+    // What can never have been started by it is none of its business.
+    if carry::foreign(delivery, rule, run).is_some() {
+        return Ok(false);
+    }
+    match Planned::stored(run.clone(), Vec::new()) {
+        Ok(planned) => cluster.take_back(planned).await,
+        Err(_) => Ok(false),
     }
 }
 

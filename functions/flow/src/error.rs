@@ -74,10 +74,13 @@ impl From<deliveries::flow::Error> for Error {
             Flow::Denied(denied) => Self::Denied(denied),
             Flow::Store(error) => Self::Store(error),
             Flow::Cluster(fault) => Self::Cluster(fault),
-            // What is posted says of no parameter what it is, and is always looked up here.
-            Flow::Parameter(_) | Flow::Nowhere | Flow::Payload => {
-                Self::NotStarted(error.to_string())
-            }
+            // What is posted says of no parameter what it is, is no Hook's, and is always looked up here.
+            Flow::Parameter(_)
+            | Flow::Nowhere
+            | Flow::Late
+            | Flow::Foreign { .. }
+            | Flow::Payload(_)
+            | Flow::Lost(_) => Self::NotStarted(error.to_string()),
         }
     }
 }

@@ -11,9 +11,9 @@ use std::{
 use bytes::Bytes;
 use cluster::{Cluster, Outcome, Patience, Policy};
 use deliveries::{
-    Deliveries, Flows, Fresh,
+    Deliveries, Flows, Fresh, Stored,
     flow::write,
-    payload::{self, Nature, Packed, Parcel},
+    payload::{Nature, Packed, Parcel},
     record::{self, Subject},
 };
 use flows::{
@@ -36,6 +36,12 @@ pub(crate) const FORMAT: &str = "artisan";
 
 /// How often duplicates are counted at most.
 const COUNTING: Duration = Duration::from_secs(1);
+
+/// How long it may take to end what cannot come again, when the event's own time may be over.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
+/// What is on record of it then.
+const DISOWNED: &str = "not started, and its sender was told so";
 
 /// Everything that an event meets.
 pub struct Service {
@@ -301,8 +307,7 @@ impl Service {
                 Target::Key { .. } | Target::Name { .. } => Nature::Payload,
             },
         };
-        let store = self.deliveries.payloads.as_deref();
-        Ok(payload::pack(store, parcel).await?)
+        Ok(self.deliveries.pack(&place.cluster, parcel).await?)
     }
 
     /// Stores the event with its run, and starts that.
@@ -318,6 +323,7 @@ impl Service {
         let mut kept = write(&delivery, &mut rule, run);
         delivery.record.rules = vec![rule];
         kept.extend(packed.secret);
+        let nameless = place.cause.fresh.then(|| delivery.clone());
         let fresh = Fresh {
             delivery,
             kept,
@@ -326,16 +332,30 @@ impl Service {
             problem: None,
             waits: None,
         };
-        let stored = self.deliveries.store(&place.cluster, fresh).await?;
-        let record = stored.delivery.record;
-        let rule = record.rules.into_iter().next().unwrap_or_default();
-        match (rule.outcome, stored.fault) {
-            (hooks::Outcome::Created, _) if stored.duplicate => {
-                Ok(place.started(Outcome::AlreadyExists))
+        let stored = self.deliveries.store(&place.cluster, fresh).await;
+        match (place.outcome(stored), nameless) {
+            (Err(error), Some(event)) if error.retry_after().is_some() => {
+                match self.disown(&event).await {
+                    true => Ok(place.started(Outcome::Created)),
+                    false => Err(error),
+                }
             }
-            (hooks::Outcome::Created, _) => Ok(place.started(Outcome::Created)),
-            (_, Some(fault)) => Err(Error::Cluster(fault)),
-            (_, None) => Err(Error::NotStarted(rule.reason)),
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// Ends an event without identity whose sender is told to post it again: the next one is another event, and must not
+    /// start beside it. Whether its run is started after all.
+    async fn disown(&self, event: &Delivery) -> bool {
+        let deadline = Instant::now() + LAST_WORD;
+        let cluster = Cluster::until(self.client.clone(), self.patience.attempt, deadline);
+        match self.deliveries.disown(&cluster, event, DISOWNED).await {
+            Ok(ended) => ended.is_some_and(|ended| ended.record.outcome == hooks::Outcome::Created),
+            Err(error) => {
+                let name = &event.metadata.name;
+                tracing::warn!(delivery = name, %error, "the sweep may start what its sender posts again");
+                false
+            }
         }
     }
 }
@@ -354,6 +374,21 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// What the sender is told of what was stored.
+    fn outcome(&self, stored: Result<Stored, deliveries::Error>) -> Result<Started, Error> {
+        let stored = stored?;
+        let record = stored.delivery.record;
+        let rule = record.rules.into_iter().next().unwrap_or_default();
+        match (rule.outcome, stored.fault) {
+            (hooks::Outcome::Created, _) if stored.duplicate => {
+                Ok(self.started(Outcome::AlreadyExists))
+            }
+            (hooks::Outcome::Created, _) => Ok(self.started(Outcome::Created)),
+            (_, Some(fault)) => Err(Error::Cluster(fault)),
+            (_, None) => Err(Error::NotStarted(rule.reason)),
+        }
+    }
+
     fn started(&self, outcome: Outcome) -> Started {
         Started {
             run: self.run.clone(),

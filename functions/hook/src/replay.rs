@@ -103,7 +103,7 @@ mod tests {
                 resource_version: "5".to_owned(),
                 labels: BTreeMap::from([(resource::OUTCOME.to_owned(), "Filtered".to_owned())]),
                 annotations: BTreeMap::from([
-                    (resource::PAYLOAD_BYTES.to_owned(), "1".to_owned()),
+                    (resource::STORED_BYTES.to_owned(), "1".to_owned()),
                     (resource::REQUEST.to_owned(), "the first".to_owned()),
                 ]),
                 ..Metadata::default()
@@ -143,7 +143,7 @@ mod tests {
         let annotation = |name: &str| new.metadata.annotations[name].clone();
         assert_eq!(annotation(resource::SERVICE_ACCOUNT), "builder");
         assert_eq!(annotation(resource::REQUEST), "1");
-        assert_eq!(annotation(resource::PAYLOAD_BYTES), "1");
+        assert_ne!(annotation(resource::STORED_BYTES), "1");
         // Nothing of the old object but its content: the API server gives these.
         assert_eq!(
             (

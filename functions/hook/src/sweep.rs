@@ -10,7 +10,7 @@ mod finish;
 mod flag;
 mod hooks;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use ::hooks::{Outcome, hook::Retention, object::Metadata, run::HOOK};
 use cluster::{Cluster, Fault, Kind, Listing, Page, Resource};
@@ -41,6 +41,8 @@ pub struct Swept {
     pub examined: usize,
     /// Deliveries that were left `Received` and have an outcome now.
     pub finished: usize,
+    /// Deliveries that were tried in vain and wait for another try; they say what for.
+    pub waiting: usize,
     /// Deliveries deleted by this sweep.
     pub deleted: usize,
     /// Deliveries flagged because their payload came before.
@@ -65,7 +67,7 @@ struct Sweep<'a> {
     options: &'a SweepOptions,
     now: Timestamp,
     deadline: Instant,
-    /// From when on nobody waits for the rest of a list before what it showed is finished.
+    /// Half of the time: until then what was left is finished, and from then on nobody waits for the rest of a list of it.
     hurry: Instant,
     /// What each Hook keeps, by namespace and name.
     retentions: BTreeMap<(String, String), Retention>,
@@ -97,16 +99,20 @@ impl Service {
                 ..Swept::default()
             },
         };
-        let scopes: Vec<Option<&str>> = match self.policy.namespaces.names() {
+        let mut scopes: Vec<Option<&str>> = match self.policy.namespaces.names() {
             Some(names) => names.iter().map(|name| Some(name.as_str())).collect(),
             None => vec![None],
         };
+        let first = first(scopes.len(), now);
+        scopes.rotate_left(first);
+        let asked = sweep.left_in(&scopes).await;
+        sweep.finish(sweep.hurry).await;
         let (mut some, mut refused) = (false, None);
-        for namespace in scopes {
+        for (namespace, asked) in scopes.into_iter().zip(asked) {
             if !sweep.goes_on() {
                 break;
             }
-            match sweep.namespace(namespace).await {
+            match sweep.namespace(namespace, asked).await {
                 Ok(()) => some = true,
                 Err(fault) => {
                     let place =
@@ -116,7 +122,7 @@ impl Service {
                 }
             }
         }
-        sweep.finish().await;
+        sweep.finish(sweep.deadline).await;
         match refused {
             Some(fault) if !some => Err(fault),
             _ => Ok(sweep.swept),
@@ -126,17 +132,26 @@ impl Service {
 
 impl Sweep<'_> {
     fn cluster(&self) -> Cluster {
-        Cluster::new(self.service.client.clone(), self.service.patience)
+        self.cluster_for(self.service.patience.event)
+    }
+
+    fn cluster_for(&self, time: Duration) -> Cluster {
+        let service = self.service;
+        let deadline = Instant::now() + time;
+        Cluster::until(service.client.clone(), service.patience.attempt, deadline)
     }
 
     /// One page, with fewer objects where they are large: what one tenant writes must not keep the others' from being seen.
+    /// All requests for it take no longer than `time`.
     async fn page<T: DeserializeOwned>(
         &self,
+        time: Duration,
         resource: Resource,
         mut listing: Listing<'_>,
     ) -> Result<Page<T>, Fault> {
+        let cluster = self.cluster_for(time);
         loop {
-            match self.cluster().list(resource, &listing).await {
+            match cluster.list(resource, &listing).await {
                 Err(fault) if fault.kind == Kind::TooLarge && listing.limit > 1 => {
                     listing.limit = (listing.limit / 8).max(1);
                 }
@@ -157,14 +172,61 @@ impl Sweep<'_> {
         self.swept.failed = Some((count + 1, why));
     }
 
-    /// Its Hooks first, since they say what is kept.
-    async fn namespace(&mut self, namespace: Option<&str>) -> Result<(), Fault> {
+    /// Finds out what is left to be finished, everywhere before anything else is done anywhere: however much there is to
+    /// look at in one place, what waits in another has its turn. Gives back where that was possible; elsewhere it is found
+    /// among all Deliveries.
+    async fn left_in(&mut self, scopes: &[Option<&str>]) -> Vec<bool> {
+        let mut asked = Vec::new();
+        for namespace in scopes {
+            let goes_on = self.goes_on();
+            asked.push(goes_on && self.received(*namespace).await.is_ok());
+        }
+        asked
+    }
+
+    /// Lists the Deliveries that are labelled `Received`, page by page.
+    async fn received(&mut self, namespace: Option<&str>) -> Result<(), Fault> {
+        let labels = format!("{}={}", resource::OUTCOME, outcome_text(Outcome::Received));
+        let mut from = String::new();
+        loop {
+            let listing = Listing {
+                namespace,
+                labels: &labels,
+                limit: PAGE,
+                from: &from,
+                metadata_only: true,
+            };
+            // Once: an API server that needs longer to select them than to show all is not asked again and again.
+            let once = self.service.patience.attempt;
+            let page = self.page::<Item>(once, DELIVERIES, listing).await?;
+            for Item { metadata } in &page.items {
+                let left = self.left(metadata);
+                self.left.extend(left);
+            }
+            self.hurry().await;
+            match page.next {
+                Some(next) if self.goes_on() => from = next,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Finishes what was seen so far, where there is too much of it or too little time to see the rest before.
+    async fn hurry(&mut self) {
+        if self.left.len() >= QUEUE || Instant::now() >= self.hurry {
+            self.finish(self.deadline).await;
+        }
+    }
+
+    /// Its Hooks first, since they say what is kept. `asked` is whether what is labelled `Received` was seen before.
+    async fn namespace(&mut self, namespace: Option<&str>, asked: bool) -> Result<(), Fault> {
         self.hooks(namespace).await?;
-        self.deliveries(namespace).await
+        self.deliveries(namespace, asked).await
     }
 
     /// Lists the Deliveries, page by page, and does with them what is to be done. Lists are in the order of namespaces.
-    async fn deliveries(&mut self, namespace: Option<&str>) -> Result<(), Fault> {
+    async fn deliveries(&mut self, namespace: Option<&str>, asked: bool) -> Result<(), Fault> {
+        let whole = self.service.patience.event;
         let mut from = String::new();
         let (mut current, mut listed) = (String::new(), BTreeMap::new());
         loop {
@@ -175,7 +237,7 @@ impl Sweep<'_> {
                 metadata_only: true,
                 ..Listing::default()
             };
-            let Page { items, next } = self.page::<Item>(DELIVERIES, listing).await?;
+            let Page { items, next } = self.page::<Item>(whole, DELIVERIES, listing).await?;
             for Item { metadata } in items {
                 self.swept.examined += 1;
                 if metadata.namespace != current {
@@ -183,7 +245,7 @@ impl Sweep<'_> {
                     current.clone_from(&metadata.namespace);
                 }
                 let outcome = outcome(&metadata);
-                if outcome.is_none_or(|outcome| outcome == Outcome::Received) {
+                if outcome.is_none_or(|outcome| outcome == Outcome::Received && !asked) {
                     let left = self.left(&metadata);
                     self.left.extend(left);
                 }
@@ -191,8 +253,8 @@ impl Sweep<'_> {
                 let deliveries: &mut Vec<Listed> = listed.entry(origin).or_default();
                 deliveries.push(Listed::of(metadata, outcome));
             }
-            if self.left.len() >= QUEUE || Instant::now() >= self.hurry {
-                self.finish().await;
+            if !asked {
+                self.hurry().await;
             }
             match next {
                 Some(next) if self.goes_on() => from = next,
@@ -236,6 +298,18 @@ impl Origin {
     }
 }
 
+/// Which of so many places a sweep begins with: another one each time, whatever the pauses between sweeps, so that the
+/// last ones have their turn also where there is more to do than one sweep can.
+fn first(places: usize, now: Timestamp) -> usize {
+    // By the golden ratio: times that are evenly apart are spread evenly.
+    let turn = now
+        .as_second()
+        .unsigned_abs()
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let place = (u128::from(turn) * places as u128) >> 64;
+    usize::try_from(place).unwrap_or_default()
+}
+
 fn outcome(metadata: &Metadata) -> Option<Outcome> {
     let text = metadata.labels.get(resource::OUTCOME)?;
     [
@@ -246,4 +320,25 @@ fn outcome(metadata: &Metadata) -> Option<Outcome> {
     ]
     .into_iter()
     .find(|outcome| outcome_text(*outcome) == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_place_is_the_first_one_before_long() {
+        for pause in [60, 120, 300, 3600] {
+            for places in [1, 2, 5, 12, 60] {
+                let sweeps = 0..4 * i64::try_from(places).unwrap();
+                let times = sweeps
+                    .map(|sweep| Timestamp::from_second(1_800_000_000 + sweep * pause).unwrap());
+                let begun: BTreeSet<usize> = times.map(|now| first(places, now)).collect();
+                assert_eq!(begun, (0..places).collect(), "every {pause} seconds");
+            }
+        }
+        assert_eq!(first(0, Timestamp::UNIX_EPOCH), 0);
+    }
 }

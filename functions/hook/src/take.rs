@@ -51,7 +51,6 @@ impl Service {
             self.count(cluster, slot, &stored.delivery).await;
             return Ok(stored);
         }
-        let store = self.deliveries.payloads.as_deref();
         let bytes = &arrival.bytes;
         let parcel = Parcel {
             namespace: slot.place.namespace.as_str(),
@@ -60,12 +59,12 @@ impl Service {
             content_type: &arrival.content_type,
             nature: Nature::Payload,
         };
-        let packed = payload::pack(store, parcel).await?;
+        let packed = self.deliveries.pack(cluster, parcel).await?;
         let mut delivery = arrival.delivery(&name, known, packed.stored, rules);
         let traceparent = arrival.traceparent.as_deref();
-        let resolved = self
-            .deliveries
-            .resolve(cluster, &mut delivery, Some(bytes), traceparent);
+        let resolved =
+            self.deliveries
+                .resolve(cluster, &mut delivery, Some(Ok(bytes)), traceparent);
         let mut kept = resolved.await;
         kept.extend(packed.secret);
         let starts = delivery.record.outcome == Outcome::Received;

@@ -8,7 +8,7 @@ use cluster::{Cluster, Fault, SECRETS};
 use flows::tekton::{Metadata, Secret};
 use hooks::{
     Delivery,
-    delivery::{RuleRecord, RunPayload, StoredPayload},
+    delivery::{RuleRecord, RunPayload},
     run::MANAGED_BY,
 };
 use serde_json::Value;
@@ -18,13 +18,14 @@ use super::Came;
 use crate::{
     Deliveries,
     payload::{self, Kept},
-    resource,
+    resource, stores,
 };
 
 impl Deliveries {
     /// The Secret by which a run gets the payload, or learns where it lies.
     pub(super) async fn copy(
         &self,
+        cluster: &Cluster,
         delivery: &Delivery,
         rule: &RuleRecord,
         RunPayload {
@@ -39,14 +40,14 @@ impl Deliveries {
         let data = match (text, &stored.object, bytes) {
             (Some(text), _, _) => BTreeMap::from([entry(file, text.as_bytes())]),
             (None, Some(object), _) => {
-                let place = self.place(delivery, object).await?;
+                let place = self.place(cluster, delivery, object).await?;
                 let entries = place.entries(file);
                 entries
                     .map(|(name, text)| entry(name, text.as_bytes()))
                     .into()
             }
             (None, None, Some(Ok(bytes))) => BTreeMap::from([entry(file, bytes)]),
-            (None, None, Some(Err(error @ payload::Error::Lost(_)))) => {
+            (None, None, Some(Err(error))) if error.is_final() => {
                 return Err(Came::failed(error.to_string()));
             }
             (None, None, Some(Err(error))) => return Err(Came::waits(error.to_string())),
@@ -56,15 +57,18 @@ impl Deliveries {
     }
 
     /// Where a run can fetch the payload from, from now on.
-    async fn place(&self, delivery: &Delivery, object: &str) -> Result<Reference, Came> {
+    async fn place(
+        &self,
+        cluster: &Cluster,
+        delivery: &Delivery,
+        object: &str,
+    ) -> Result<Reference, Came> {
         let store = self.payloads.as_ref().ok_or_else(|| {
             Came::waits(
                 "the payload lies in an object store, and none is configured here (HOOKRUN_PAYLOAD_STORE)",
             )
         })?;
-        let StoredPayload { digest, size, .. } = &delivery.record.payload;
-        let namespace = &delivery.metadata.namespace;
-        let signed = store.sign(namespace, object, digest, *size).await;
+        let signed = stores::sign(store, cluster, delivery, object).await;
         signed.map_err(|error| match error.class() {
             // It does not come back by itself.
             Class::NotFound => Came::failed(error.to_string()),

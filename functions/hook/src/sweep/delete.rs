@@ -30,7 +30,7 @@ impl Listed {
     pub(super) fn of(metadata: Metadata, outcome: Option<Outcome>) -> Self {
         let received = wait::received(&metadata).parse::<Timestamp>();
         let annotation = |name: &str| metadata.annotations.get(name).map(String::as_str);
-        let bytes = annotation(resource::PAYLOAD_BYTES).and_then(|bytes| bytes.parse().ok());
+        let bytes = annotation(resource::STORED_BYTES).and_then(|bytes| bytes.parse().ok());
         Self {
             digest: super::flag::digest(&metadata),
             flagged: annotation(resource::SAME_PAYLOAD_AS).is_some(),

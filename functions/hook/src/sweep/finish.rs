@@ -1,13 +1,31 @@
 //! Carrying out what was left `Received`: by a crash, by a quota, or because it could not be started.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use ::hooks::{Delivery, Outcome, object::Metadata};
-use deliveries::{record::outcome_text, resource::DELIVERIES, wait};
+use cluster::Fault;
+use deliveries::{carry::Noted, record::outcome_text, resource::DELIVERIES, wait};
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use super::{AT_ONCE, Origin, Sweep};
 use crate::warning;
+
+/// How long it may take to write down that a try came to nothing, whatever the try has taken.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
+/// What became of a Delivery that was due.
+enum Finish {
+    /// It has an outcome.
+    Done,
+    /// It waits for another try.
+    Waits,
+    /// Others have finished it, or are at work on it.
+    Elsewhere,
+}
 
 /// A Delivery that is due.
 pub(super) struct Left {
@@ -36,20 +54,27 @@ impl Sweep<'_> {
         wait::due(metadata, takeover, self.options.sweep_give_up)
     }
 
-    /// Carries out what was left, in a fair order.
-    pub(super) async fn finish(&mut self) {
-        let left = in_turn(std::mem::take(&mut self.left));
-        for group in left.chunks(AT_ONCE) {
+    /// Carries out what was left, in a fair order; what there is no time for before `until` is left on.
+    pub(super) async fn finish(&mut self, until: Instant) {
+        let mut left: VecDeque<Left> = in_turn(std::mem::take(&mut self.left)).into();
+        while !left.is_empty() {
             if self.tried >= self.options.sweep_finish || !self.goes_on() {
                 self.swept.complete = false;
                 return;
             }
+            if Instant::now() >= until {
+                self.left = left.into();
+                return;
+            }
+            let group: Vec<Left> = left.drain(..AT_ONCE.min(left.len())).collect();
             self.tried += group.len();
             let finished = join_all(group.iter().map(|left| self.finish_one(left))).await;
             for result in finished {
                 match result {
-                    Ok(finished) => self.swept.finished += usize::from(finished),
-                    Err(why) => self.note(why),
+                    Ok(Finish::Done) => self.swept.finished += 1,
+                    Ok(Finish::Waits) => self.swept.waiting += 1,
+                    Ok(Finish::Elsewhere) => {}
+                    Err(fault) => self.note(fault.to_string()),
                 }
             }
         }
@@ -61,38 +86,44 @@ impl Sweep<'_> {
         Left {
             namespace, name, ..
         }: &Left,
-    ) -> Result<bool, String> {
+    ) -> Result<Finish, Fault> {
         let cluster = self.cluster();
-        let found = cluster.find::<Delivery>(DELIVERIES, namespace, name).await;
-        let Some(delivery) = found.map_err(|fault| fault.to_string())? else {
-            return Ok(false);
+        let found = cluster.find::<Delivery>(DELIVERIES, namespace, name);
+        let waits = |delivery: &Delivery| {
+            delivery.record.outcome == Outcome::Received
+                && delivery.metadata.deletion_timestamp.is_none()
+                && self.due(&delivery.metadata) <= self.now.as_millisecond()
         };
-        let waits = delivery.record.outcome == Outcome::Received
-            && delivery.metadata.deletion_timestamp.is_none()
-            && self.due(&delivery.metadata) <= self.now.as_millisecond();
-        if !waits {
-            return Ok(false);
-        }
+        let Some(delivery) = found.await?.filter(waits) else {
+            return Ok(Finish::Elsewhere);
+        };
         let deliveries = &self.service.deliveries;
-        let delivery = deliveries
-            .carry_out(&cluster, delivery, None)
-            .await
-            .delivery;
-        let age = self.options.sweep_give_up;
-        let delivery = deliveries.give_up(&cluster, delivery, age, self.now).await;
-        let record = &delivery.record;
-        if record.outcome == Outcome::Received {
-            return Err(format!("Delivery {namespace}/{name}: {}", record.reason));
+        let carried = deliveries.carry_out(&cluster, delivery, None).await;
+        let rest = self.cluster_for(LAST_WORD);
+        let delivery = match carried.noted {
+            Noted::Elsewhere => return Ok(Finish::Elsewhere),
+            Noted::Unwritten => {
+                deliveries.count_try(&rest, &carried.delivery).await?;
+                return Ok(Finish::Waits);
+            }
+            Noted::Written => {
+                let age = self.options.sweep_give_up;
+                let tried = carried.delivery;
+                deliveries.give_up(&rest, tried, age, self.now).await?
+            }
+        };
+        if delivery.record.outcome == Outcome::Received {
+            return Ok(Finish::Waits);
         }
         warning::tell_of_delivery(self.service, &delivery, self.now).await;
-        let outcome = outcome_text(record.outcome);
+        let outcome = outcome_text(delivery.record.outcome);
         tracing::info!(
             namespace,
             delivery = name,
             outcome,
             "finished what was left"
         );
-        Ok(true)
+        Ok(Finish::Done)
     }
 }
 

@@ -37,7 +37,8 @@ impl Sweep<'_> {
                 from: &from,
                 ..Listing::default()
             };
-            let Page { items, next } = self.page::<Value>(HOOKS, listing).await?;
+            let whole = self.service.patience.event;
+            let Page { items, next } = self.page::<Value>(whole, HOOKS, listing).await?;
             for group in items.chunks(AT_ONCE) {
                 let always = self.swept.hooks < ALWAYS;
                 let looked = join_all(group.iter().map(|hook| self.hook(hook, always))).await;

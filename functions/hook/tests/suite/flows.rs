@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     faults::sweeping,
-    support::{FLOW, Fault, Settings, World, flow},
+    support::{FLOW, Fault, NAMESPACE, OF_NAMESPACE, Settings, Store, World, build, flow},
 };
 
 fn rule(source: Value) -> Value {
@@ -87,7 +87,7 @@ async fn a_flow_that_cannot_be_had_or_used_says_why() {
 #[tokio::test]
 async fn a_flow_store_that_does_not_answer_loses_no_event() {
     let world = Settings {
-        flow_store_is_up: false,
+        flow_store: Store::Down,
         ..Settings::default()
     }
     .start();
@@ -123,6 +123,118 @@ async fn a_flow_store_that_does_not_answer_loses_no_event() {
     let swept = next.service.sweep(&sweeping(), much_later).await.unwrap();
     assert_eq!(swept.failed, None);
     is_started(&world, "looked up by the sweep").await;
+}
+
+#[tokio::test]
+async fn a_flow_store_that_hangs_leaves_time_to_store_the_event() {
+    let world = Settings {
+        deadline: Duration::from_secs(2),
+        flow_store: Store::Hangs,
+        ..Settings::default()
+    }
+    .start();
+    let keyed = |name: &str| json!({"name": name, "flow": {"key": FLOW}});
+    let rules = json!([keyed("one"), keyed("two"), keyed("three"), build()]);
+    world.hook("shop", rules).await;
+    let (status, told) = world.push("shop", "1").await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    let delivery = world.deliveries().await.remove(0);
+    let outcomes = delivery["rules"].as_array().unwrap().iter();
+    let outcomes: Vec<_> = outcomes.map(|rule| rule["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["Received", "Received", "Received", "Created"]);
+    let reason = delivery["rules"][0]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("did not answer") && reason.ends_with("it is tried again"),
+        "{reason}"
+    );
+    let next = world.again(Settings::default());
+    let later = Timestamp::now() + SignedDuration::from_secs(61);
+    let swept = next.service.sweep(&sweeping(), later).await.unwrap();
+    assert_eq!((swept.finished, swept.failed), (1, None));
+    assert_eq!(world.runs().await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_store_that_is_missing_in_the_function_may_be_there_in_the_sweep() {
+    let world = Settings {
+        flow_store: Store::Undefined,
+        ..Settings::default()
+    }
+    .start();
+    world.hook("shop", rule(json!({"key": FLOW}))).await;
+    let (status, told) = world.push("shop", "1").await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    assert_eq!(told["outcome"], "Received", "{told}");
+    let reason = told["reason"].as_str().unwrap();
+    assert!(reason.contains("'OX_WAPI_URI' is undefined"), "{reason}");
+    let next = world.again(Settings::default());
+    let later = Timestamp::now() + SignedDuration::from_secs(61);
+    let swept = next.service.sweep(&sweeping(), later).await.unwrap();
+    assert_eq!((swept.finished, swept.failed), (1, None));
+    is_started(&world, "by a sweep with a store").await;
+}
+
+#[tokio::test]
+async fn a_flow_that_names_the_namespace_of_another_tenant_is_not_started() {
+    for (named, outcome) in [(NAMESPACE, "Created"), ("another-tenant", "Failed")] {
+        let world = Settings::default().start();
+        let key = format!("{OF_NAMESPACE}{named}");
+        world.hook("shop", rule(json!({"key": key}))).await;
+        let (status, told) = world.push("shop", "1").await;
+        assert_eq!(status, StatusCode::ACCEPTED);
+        assert_eq!(told["outcome"], outcome, "{told}");
+        if outcome == "Created" {
+            is_started(&world, named).await;
+            continue;
+        }
+        let reason = told["reason"].as_str().unwrap();
+        assert!(
+            reason.contains("the flow is of namespace \"another-tenant\""),
+            "{reason}"
+        );
+        // None of its credentials are here, that of the Hook excepted.
+        assert_eq!(
+            (world.runs().await.len(), world.secrets().await.len()),
+            (0, 1)
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_flow_that_was_looked_up_needs_and_cannot_get_is_a_try() {
+    let world = Settings {
+        flow_store: Store::Down,
+        ..Settings::default()
+    }
+    .start();
+    world.hook("shop", rule(json!({"key": FLOW}))).await;
+    world.push("shop", "1").await;
+    let next = world.again(Settings::default());
+    next.fail(Some(Fault::NoSecrets));
+    let later = |seconds| Timestamp::now() + SignedDuration::from_secs(seconds);
+    let mut waiting = Vec::new();
+    for second in [61, 65, 118, 121] {
+        let swept = next
+            .service
+            .sweep(&sweeping(), later(second))
+            .await
+            .unwrap();
+        assert_eq!(swept.failed, None);
+        waiting.push(swept.waiting);
+    }
+    assert_eq!(waiting, [1, 0, 0, 1]);
+    let delivery = world.deliveries().await.remove(0);
+    let reason = delivery["reason"].as_str().unwrap();
+    assert!(reason.contains("exceeded quota: secrets"), "{reason}");
+    assert_eq!(delivery["attempts"], 3);
+    for second in 86_401..86_404 {
+        next.service
+            .sweep(&sweeping(), later(second))
+            .await
+            .unwrap();
+    }
+    let delivery = world.deliveries().await.remove(0);
+    assert_eq!(delivery["outcome"], "Failed", "{delivery}");
 }
 
 #[tokio::test]

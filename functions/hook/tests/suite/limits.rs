@@ -16,6 +16,29 @@ use crate::{
 };
 
 #[tokio::test]
+async fn a_decision_that_is_too_large_is_on_record_without_its_run() {
+    let world = Settings::default().start();
+    world.hook("shop", json!([build()])).await;
+    world.push("shop", "0").await;
+    world.fail(None);
+    world.push("shop", "1").await;
+    let seen = world.seen();
+    let create = |told: &String| told.starts_with("POST") && told.ends_with("/deliveries");
+    let create = seen.iter().position(create).unwrap();
+    world.fail(Some(Fault::TooLarge(create)));
+    let (status, told) = world.push("shop", "2").await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    assert_eq!(told["outcome"], "Failed", "{told}");
+    let deliveries = world.deliveries().await;
+    let failed = deliveries.iter().find(|one| one["outcome"] == "Failed");
+    let rule = &failed.unwrap()["rules"][0];
+    let reason = rule["reason"].as_str().unwrap();
+    assert!(reason.starts_with("too large to record"), "{reason}");
+    assert!(rule["pipelineRun"].is_null(), "{rule}");
+    assert_eq!(world.runs().await.len(), 2);
+}
+
+#[tokio::test]
 async fn what_exceeds_the_quota_is_stored_and_started_by_the_sweep() {
     let world = Settings::default().start();
     world.hook("shop", json!([build()])).await;

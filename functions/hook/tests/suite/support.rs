@@ -72,6 +72,25 @@ pub(crate) enum Fault {
     Full,
     /// The function has no rights in this namespace.
     Closed(&'static str),
+    /// No Secret may be created: the quota of the namespace is used up.
+    NoSecrets,
+    /// Nothing is answered that creates something of this kind.
+    Silent(&'static str),
+    /// The object in the request with this number is larger than the API server takes.
+    TooLarge(usize),
+}
+
+/// What the flow store does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// It answers.
+    Up,
+    /// It says that it cannot answer now.
+    Down,
+    /// It never answers.
+    Hangs,
+    /// There is none.
+    Undefined,
 }
 
 /// A function, its API, and the line between them.
@@ -93,13 +112,12 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) keys: Published,
     pub(crate) clock: fn() -> Timestamp,
-    pub(crate) flow_store_is_up: bool,
+    pub(crate) flow_store: Store,
 }
 
 /// A store with one flow, which has a secret, and takes the payload.
 struct Flow {
-    /// It answers.
-    is_up: bool,
+    state: Store,
 }
 
 #[derive(clap::Parser)]
@@ -111,16 +129,31 @@ struct Runs {
 /// The key of that flow.
 pub(crate) const FLOW: &str = "ART_FLOW_scan";
 
+/// How the key of a flow begins that names its namespace, which is the rest of the key.
+pub(crate) const OF_NAMESPACE: &str = "ART_FLOW_of_";
+
 impl FlowStore for Flow {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bytes::Bytes, store::Error>> {
-        let found = (key == FLOW).then(|| flow().to_string().into());
-        let is_up = self.is_up;
+        let mut document = flow();
+        // Any other key ends with the namespace that its flow names.
+        let of_namespace = key.strip_prefix(OF_NAMESPACE);
+        if let Some(namespace) = of_namespace {
+            document["labels"] = json!({"namespace": namespace});
+        }
+        let found = key == FLOW || of_namespace.is_some();
+        let found = found.then(|| document.to_string().into());
+        let state = self.state;
         Box::pin(async move {
-            if !is_up {
-                return Err(store::Error::Timeout {
-                    place: store::Place::Objects,
-                    limit: Duration::from_secs(1),
-                });
+            match state {
+                Store::Up => {}
+                Store::Down => {
+                    return Err(store::Error::Timeout {
+                        place: store::Place::Objects,
+                        limit: Duration::from_secs(1),
+                    });
+                }
+                Store::Hangs => std::future::pending().await,
+                Store::Undefined => return Err(store::Error::Undefined("OX_WAPI_URI")),
             }
             found.ok_or_else(|| store::Error::Settings {
                 place: store::Place::Objects,
@@ -165,7 +198,7 @@ impl Default for Settings {
             limits: Limits::default(),
             keys: Published::default(),
             clock: Timestamp::now,
-            flow_store_is_up: true,
+            flow_store: Store::Up,
         }
     }
 }
@@ -202,7 +235,7 @@ impl Settings {
             payloads: None,
             flows: Some((
                 Arc::new(Flow {
-                    is_up: self.flow_store_is_up,
+                    state: self.flow_store,
                 }),
                 Runs::parse_from(["test"]).run,
             )),
@@ -228,12 +261,16 @@ impl Settings {
 
 /// A refusal of the API server.
 fn forbidden(message: &str) -> http::Response<embedded::Body> {
+    refusal(StatusCode::FORBIDDEN, message)
+}
+
+fn refusal(code: StatusCode, message: &str) -> http::Response<embedded::Body> {
     let status = json!({
-        "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": message,
+        "kind": "Status", "status": "Failure", "code": code.as_u16(), "message": message,
     });
     let body = http_body_util::Full::from(status.to_string()).boxed();
     let mut answer = http::Response::new(body);
-    *answer.status_mut() = StatusCode::FORBIDDEN;
+    *answer.status_mut() = code;
     answer
 }
 
@@ -262,6 +299,20 @@ fn client(api: Api, line: Arc<Line>) -> kube::Client {
                 Some(Fault::MuteFrom(first)) if number >= first => std::future::pending().await,
                 Some(Fault::DeadFrom(first)) if number >= first => return cut(),
                 Some(Fault::Before(at)) if number == at => return cut(),
+                Some(Fault::Silent(plural))
+                    if told.starts_with("POST") && told.ends_with(plural) =>
+                {
+                    std::future::pending().await
+                }
+                Some(Fault::TooLarge(at)) if number == at => {
+                    let code = StatusCode::PAYLOAD_TOO_LARGE;
+                    return Ok(refusal(code, "Request entity too large"));
+                }
+                Some(Fault::NoSecrets)
+                    if told.starts_with("POST") && told.ends_with("/secrets") =>
+                {
+                    return Ok(forbidden("exceeded quota: secrets, used: secrets=9"));
+                }
                 Some(Fault::Closed(name)) if told.contains(&format!("/namespaces/{name}/")) => {
                     return Ok(forbidden("forbidden"));
                 }

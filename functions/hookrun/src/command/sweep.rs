@@ -115,8 +115,13 @@ impl Done {
             Some(Ok(swept)) => {
                 complete &= swept.complete;
                 lines.push(format!(
-                    "looked at {} deliveries and {} hooks, finished {} deliveries, deleted {}, flagged {}",
-                    swept.examined, swept.hooks, swept.finished, swept.deleted, swept.flagged
+                    "looked at {} deliveries and {} hooks, finished {} deliveries, deleted {}, flagged {}, waiting {}",
+                    swept.examined,
+                    swept.hooks,
+                    swept.finished,
+                    swept.deleted,
+                    swept.flagged,
+                    swept.waiting
                 ));
             }
             Some(Err(_)) => {}

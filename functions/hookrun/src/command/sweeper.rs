@@ -83,6 +83,13 @@ mod tests {
             failed: Some((3, error())),
             ..Swept::default()
         };
+        let waiting = Done {
+            deliveries: Some(Ok(hook::Swept {
+                waiting: 7,
+                ..hook::Swept::default()
+            })),
+            ..Done::default()
+        };
         for (done, status) in [
             (Done::default(), 200),
             // More may be left: the next ping goes on, there is no hurry.
@@ -90,6 +97,8 @@ mod tests {
             (payloads(Ok(partly)), 503),
             (payloads(Err(error())), 503),
             (deliveries(None), 200),
+            // What waits for a quota is on record, and is not swept sooner by sweeping everything again.
+            (waiting, 200),
             (deliveries(Some((1, "of the test".to_owned()))), 503),
         ] {
             assert_eq!(answer(&done).1.status(), status);

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     faults::sweeping,
-    support::{Fault, PUSH, SECRET, Settings, World, build, headers},
+    support::{Fault, NAMESPACE, PUSH, SECRET, Settings, World, build, headers},
 };
 
 /// One sweep so many seconds from now; how often it tried to create a run.
@@ -79,6 +79,74 @@ async fn nothing_is_given_up_that_nobody_has_tried() {
     assert_eq!(world.deliveries().await[0]["outcome"], "Received");
     assert_eq!(tries(&world, 172_810).await, 1);
     assert_eq!(world.deliveries().await[0]["outcome"], "Failed");
+}
+
+#[tokio::test]
+async fn a_try_that_takes_all_its_time_is_counted_and_what_it_left_is_taken_back() {
+    let world = Settings::default().start();
+    let mut rule = build();
+    rule["payload"] = json!({"workspace": "event"});
+    world.hook("shop", json!([rule])).await;
+    world.edit("shop", json!({"quota": {"perMinute": 0}})).await;
+    world.push("shop", "1").await;
+    let next = world.again(Settings {
+        deadline: Duration::from_millis(300),
+        ..Settings::default()
+    });
+    // The run is made, and waits for what it is to own.
+    next.fail(Some(Fault::Silent("/secrets")));
+    let later = |seconds| Timestamp::now() + SignedDuration::from_secs(seconds);
+    for tries in 1..=5 {
+        let second = 172_800 + tries;
+        let swept = next
+            .service
+            .sweep(&sweeping(), later(second))
+            .await
+            .unwrap();
+        assert_eq!((swept.waiting, swept.failed), (1, None));
+        let delivery = world.deliveries().await.remove(0);
+        let told = &delivery["metadata"]["annotations"]["hookrun.dev/attempts"];
+        assert_eq!(
+            (&delivery["attempts"], told),
+            (&json!(tries), &json!(tries.to_string()))
+        );
+    }
+    assert_eq!(
+        world.runs().await[0]["spec"]["status"],
+        "PipelineRunPending"
+    );
+    // A try that ends in its time is the one that gives it up.
+    next.fail(Some(Fault::Full));
+    let refused = Fault::NoSecrets;
+    next.fail(Some(refused));
+    let swept = next
+        .service
+        .sweep(&sweeping(), later(172_810))
+        .await
+        .unwrap();
+    assert_eq!((swept.finished, swept.failed), (1, None));
+    assert_eq!(world.deliveries().await[0]["outcome"], "Failed");
+    assert_eq!(world.runs().await.len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_left_is_finished_before_anything_else_is_looked_at() {
+    let world = Settings {
+        namespaces: vec!["another".to_owned(), NAMESPACE.to_owned()],
+        ..Settings::default()
+    }
+    .start();
+    world.hook("shop", json!([build()])).await;
+    world.edit("shop", json!({"quota": {"perMinute": 0}})).await;
+    world.push("shop", "1").await;
+    world.fail(None);
+    let later = Timestamp::now() + SignedDuration::from_secs(61);
+    let swept = world.service.sweep(&sweeping(), later).await.unwrap();
+    assert_eq!((swept.finished, swept.examined), (1, 1));
+    let seen = world.seen();
+    let at = |what: &str| seen.iter().position(|request| request.ends_with(what));
+    let (created, hooks) = (at("/pipelineruns"), at("/hooks"));
+    assert!(created.is_some() && created < hooks, "{seen:#?}");
 }
 
 #[tokio::test]
