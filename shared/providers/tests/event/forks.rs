@@ -74,7 +74,6 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
         "bitbucket-dc",
         &["pr:opened", "repo:comment:added", "added_next_year", ""],
     ),
-    ("sonarqube", &[""]),
 ];
 
 /// Types that are about the repository itself.

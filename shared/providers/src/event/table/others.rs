@@ -2,7 +2,7 @@
 
 use crate::event::mapping::{
     Deleted, Events, Fork, ImageAt, Mapping, NO_EVENTS, NO_IMAGE, NO_PULL_REQUEST, NO_REPOSITORY,
-    NOTHING, PullRequestAt, RefAt, RepositoryAt, Text, at, elsewhere,
+    NOTHING, Present, PullRequestAt, RefAt, RepositoryAt, Text, at,
 };
 
 /// Azure DevOps lists no changed files. That `forkSource` is missing proves no absence of a fork.
@@ -165,7 +165,7 @@ pub(crate) const SLACK: Events = Events {
     ..NO_EVENTS
 };
 
-/// An analysis of a pull request is of what may be a fork's, and so is what is not known to be of a branch.
+/// An analysis of a pull request is of what may be a fork's, and so is one of a branch of an unknown kind.
 pub(crate) const SONARQUBE: Events = Events {
     mappings: &[
         Mapping {
@@ -187,7 +187,17 @@ pub(crate) const SONARQUBE: Events = Events {
             }),
             ..NOTHING
         },
-        elsewhere(NOTHING, &["*"], &["/branch/name"], &["/revision"]),
+        Mapping {
+            revision: &["/revision"],
+            pull_request: Some(PullRequestAt {
+                // Without branches there are no pull requests, either.
+                present: Present::At("/branch"),
+                source_branch: &["/branch/name"],
+                revision: &["/revision"],
+                ..NO_PULL_REQUEST
+            }),
+            ..NOTHING
+        },
     ],
     ..NO_EVENTS
 };
