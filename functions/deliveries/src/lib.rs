@@ -10,6 +10,7 @@
 //! up what a flow consists of; `record` is the object, `payload` where its bytes are, `stores` how long is waited for them; `wait` says when what could not be
 //! started is tried again.
 
+pub mod aside;
 pub mod carry;
 mod commit;
 pub mod flow;

@@ -20,7 +20,10 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use store::{Class, PayloadStore};
 
-use crate::resource::PAYLOAD;
+use crate::{
+    aside::{AT_ONCE, aside},
+    resource::PAYLOAD,
+};
 
 /// Most characters of base64 that lie in the Delivery itself.
 pub const INLINE: usize = 256 << 10;
@@ -126,14 +129,14 @@ pub async fn pack(store: Option<&PayloadStore>, parcel: Parcel<'_>) -> Result<Pa
         content_type,
         nature,
     } = parcel;
+    let fits = nature == Nature::Flow || bytes.len() <= IN_CLUSTER;
+    let (digest, compressed) = pressed(bytes, fits && bytes.len() <= PLAIN).await;
     let mut stored = StoredPayload {
         size: bytes.len() as u64,
-        digest: digest(bytes),
+        digest,
         content_type: content_type.to_owned(),
         ..StoredPayload::default()
     };
-    let fits = nature == Nature::Flow || bytes.len() <= IN_CLUSTER;
-    let compressed = (fits && bytes.len() <= PLAIN).then(|| compress(bytes));
     // What cannot be compressed becomes a little longer by it.
     let Some(compressed) = compressed.filter(|bytes| bytes.len() <= IN_CLUSTER) else {
         let store = store.ok_or(Error::TooLarge { size: bytes.len() })?;
@@ -159,6 +162,17 @@ pub async fn pack(store: Option<&PayloadStore>, parcel: Parcel<'_>) -> Result<Pa
         stored,
         secret: Some(Kept { name, data }),
     })
+}
+
+/// The digest of bytes, and what they are compressed if that is asked for.
+async fn pressed(bytes: &Bytes, compressed: bool) -> (String, Option<Vec<u8>>) {
+    let bytes = bytes.clone();
+    let is_little = bytes.len() <= AT_ONCE;
+    let press = move || (digest(&bytes), compressed.then(|| compress(&bytes)));
+    if is_little {
+        return press();
+    }
+    aside(press).await
 }
 
 /// A name with the beginning of a digest: an event that is evaluated again may come with other bytes.

@@ -3,9 +3,10 @@
 //! else's requests, probes and clocks are on, for one event of a Hook at a time, and the memory for what is parsed is held
 //! for no longer than that.
 
-use std::{borrow::Cow, panic::resume_unwind, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
+use deliveries::aside::{AT_ONCE, aside};
 use hooks::{Hook, Ids, Outcome, Seen, delivery::RuleRecord};
 use jiff::Timestamp;
 use providers::{Content, ContentError, Facts, Provider, Reply, Settings};
@@ -13,15 +14,11 @@ use runtime::Rejection;
 use serde_json::{Value, json};
 use tokio::{
     sync::Semaphore,
-    task::spawn_blocking,
     time::{Instant, timeout_at},
 };
 use uuid::Uuid;
 
 use crate::{arrival::Arrival, error::Error, known::Known, registry::Slot, service::Asked};
-
-/// Bytes up to which a pass over them takes less than handing them to another thread and back is worth.
-const AT_ONCE: usize = 64 << 10;
 
 /// Threads at work at once. The system shares the processor among them and the one that everything else is on, so that
 /// one costly decision delays no other one by its whole time.
@@ -132,19 +129,11 @@ async fn beside<T: Send + 'static>(
     held: impl Send + 'static,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
-    let working = spawn_blocking(move || {
+    aside(move || {
         let _held = held;
         work()
-    });
-    match working
-        .await
-        .map_err(tokio::task::JoinError::try_into_panic)
-    {
-        Ok(done) => done,
-        Err(Ok(panic)) => resume_unwind(panic),
-        // The process ends.
-        Err(Err(_)) => std::future::pending().await,
-    }
+    })
+    .await
 }
 
 impl Case {
