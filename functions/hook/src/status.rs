@@ -30,6 +30,9 @@ const URGENT: Duration = Duration::from_secs(2);
 /// Longest message of a condition, in bytes.
 const MESSAGE_BYTES: usize = 4096;
 
+/// The one condition that a Hook has.
+const TYPE: &str = "Ready";
+
 /// Reason of a Hook that nothing is wrong with.
 const READY: &str = "Ready";
 
@@ -159,32 +162,34 @@ pub(crate) fn settled(
         .retain(|used| refs.iter().any(|reference| is_use_of(used, reference)));
     status.path = Some(path(place));
     status.observed_generation = known.hook.metadata.generation;
-    let mut ready = ready(known, around.unwrap_or_default(), now);
     let mut conditions = before.conditions.iter();
-    let old = conditions.find(|old| old.r#type == ready.r#type);
+    let old = conditions.find(|old| old.r#type == TYPE);
+    let mut ready = ready(known, around.unwrap_or_default(), now);
     if around.is_none() && ready.reason == READY {
-        let looked = |old: &&Condition| {
-            let same = old.observed_generation == ready.observed_generation;
-            same && [READY, CLUSTER].contains(&old.reason.as_str())
-        };
-        match old.filter(looked) {
-            Some(old) => ready.clone_from(old),
-            None => {
-                ready.status = "Unknown".to_owned();
-                ready.reason = NOT_CHECKED.to_owned();
-                ready.message = SWEEP.to_owned();
-            }
-        }
+        ready = not_looked(ready, old);
     }
-    if let Some(old) = old {
-        if old.status == ready.status {
-            let since = &old.last_transition_time;
-            ready.last_transition_time.clone_from(since);
-        }
+    if let Some(old) = old.filter(|old| old.status == ready.status) {
+        let since = &old.last_transition_time;
+        ready.last_transition_time.clone_from(since);
     }
     status.conditions = vec![ready];
     let news = status.conditions != before.conditions || status.path != before.path;
     (status, news)
+}
+
+/// The condition of a Hook that nothing is wrong with by itself: what is on record of the cluster around it, or that
+/// nobody has looked since it became what it is.
+fn not_looked(ready: Condition, old: Option<&Condition>) -> Condition {
+    let looked = |old: &&Condition| {
+        let same = old.observed_generation == ready.observed_generation;
+        same && [READY, CLUSTER].contains(&old.reason.as_str())
+    };
+    old.filter(looked).cloned().unwrap_or(Condition {
+        status: "Unknown".to_owned(),
+        reason: NOT_CHECKED.to_owned(),
+        message: SWEEP.to_owned(),
+        ..ready.clone()
+    })
 }
 
 /// The path of a Hook's URL, without a token.
@@ -205,7 +210,7 @@ fn ready(known: &Known, around: &[String], now: Timestamp) -> Condition {
     let mut message = problems.join("; ");
     message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
     Condition {
-        r#type: "Ready".to_owned(),
+        r#type: TYPE.to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
         message,

@@ -91,8 +91,8 @@ async fn kubectl_shows_the_columns_and_selects_by_field(cluster: Arc<Cluster>) -
             &["get", "hooks,deliveries"],
             &[
                 &["NAME", "PROVIDER", "READY", "WHY", "LAST", "EVENT", "AGE"],
-                &["hook.hookrun.dev/other", "github", "True", "Ready"],
-                &["hook.hookrun.dev/shop", "github", "True", "Ready"],
+                &["hook.hookrun.dev/other", "github", "Unknown", "NotChecked"],
+                &["hook.hookrun.dev/shop", "github", "Unknown", "NotChecked"],
                 &["NAME", "HOOK", "EVENT", "OUTCOME", "RUN", "AGE", "REASON"],
                 &[
                     &format!("delivery.hookrun.dev/{other}"),
