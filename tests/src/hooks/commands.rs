@@ -2,17 +2,22 @@
 //! command is killed.
 
 use std::{
+    path::PathBuf,
     process::{Command, Output, Stdio},
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use control_plane::Cluster;
+use control_plane::{Cluster, until};
 use serde_json::{Value, json};
 
-use super::scene::{Scene, push, rule};
-use crate::{case::Case, cases, function::executable};
+use super::scene::{PATIENCE, Scene, push, rule};
+use crate::{
+    case::Case,
+    cases,
+    function::{executable, repository},
+};
 
 /// How often a replay is killed.
 const KILLS: u64 = 12;
@@ -21,6 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases![
         a_killed_replay_is_one_run_once_it_is_repeated,
         a_sent_event_is_shown_as_it_came,
+        people_do_with_their_rights_what_the_page_says,
     ]
 }
 
@@ -139,4 +145,116 @@ async fn a_sent_event_is_shown_as_it_came(cluster: Arc<Cluster>) -> Result<()> {
     let hooks = json(&scene, &["hooks", "list"]).await?;
     ensure!(hooks[0]["metadata"]["name"] == "shop", "{hooks}");
     Ok(())
+}
+
+/// Somebody with one of the roles for people.
+struct Person(PathBuf);
+
+impl Person {
+    async fn with(scene: &Scene, role: &str) -> Result<Self> {
+        let account = scene.cluster.account(role).await?;
+        let manifest = repository().join(format!("knative/people/{role}.yaml"));
+        let (cluster, namespace) = (&scene.cluster, &scene.namespace);
+        cluster.grant(&manifest, namespace, &account).await?;
+        let kubeconfig = cluster.kubeconfig(cluster.url(), &account.token)?;
+        Ok(Self(kubeconfig))
+    }
+
+    /// What a command prints, and what it says besides.
+    async fn run(&self, scene: &Scene, arguments: &[&str]) -> Result<(bool, String, String)> {
+        let mut command = command(scene, arguments);
+        command.env("KUBECONFIG", &self.0);
+        let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let (told, errors) = (text(output.stdout), text(output.stderr));
+        Ok((output.status.success(), told, errors))
+    }
+
+    async fn may(&self, scene: &Scene, arguments: &[&str]) -> Result<()> {
+        // The API server knows a new role after a moment.
+        until(&format!("{arguments:?} is allowed"), PATIENCE, async || {
+            let (done, told, errors) = self.run(scene, arguments).await?;
+            ensure!(
+                done || errors.contains(" cannot "),
+                "{arguments:?}: {told}{errors}"
+            );
+            Ok(done)
+        })
+        .await
+    }
+
+    async fn may_not(&self, scene: &Scene, arguments: &[&str]) -> Result<()> {
+        let (done, told, errors) = self.run(scene, arguments).await?;
+        ensure!(
+            !done && errors.contains(" cannot ") && errors.contains("docs/hooks.md"),
+            "{arguments:?}: {told}{errors}"
+        );
+        Ok(())
+    }
+}
+
+async fn people_do_with_their_rights_what_the_page_says(cluster: Arc<Cluster>) -> Result<()> {
+    let scene = Scene::new(&cluster).await?;
+    let function = scene.function().await?;
+    scene
+        .github("shop", json!([only("main")]), json!({}))
+        .await?;
+    let url = function.url();
+    let send = ["hooks", "send", "shop", "--url", &url];
+    let sent = json(&scene, &send).await?;
+    let name = sent[0]["body"]["delivery"].as_str().context("no name")?;
+    let replay = ["deliveries", "replay", name];
+    let explain = ["hooks", "explain", "shop", name];
+    let new = ["hooks", "new", "github", "--name", "new", "--apply"];
+
+    let viewer = Person::with(&scene, "viewer").await?;
+    for allowed in [
+        &["hooks", "list"][..],
+        &["hooks", "show", "shop"],
+        &["deliveries", "list", "shop"],
+        &["deliveries", "show", name, "--payload"],
+    ] {
+        viewer.may(&scene, allowed).await?;
+    }
+    for denied in [&replay[..], &send, &explain, &new] {
+        viewer.may_not(&scene, denied).await?;
+    }
+
+    let replayer = Person::with(&scene, "replayer").await?;
+    replayer.may(&scene, &replay).await?;
+    replayer
+        .may(&scene, &["deliveries", "replay", &large(&scene).await?])
+        .await?;
+    replayer.may_not(&scene, &new).await?;
+
+    let editor = Person::with(&scene, "editor").await?;
+    for allowed in [&new[..], &send, &explain] {
+        editor.may(&scene, allowed).await?;
+    }
+    editor.may_not(&scene, &replay).await
+}
+
+/// An event whose payload is too large for its Delivery.
+async fn large(scene: &Scene) -> Result<String> {
+    let function = scene.function().await?;
+    // Digits of a generator are not compressed away.
+    let mut state = 1u64;
+    let noise: String = (0..40_000)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            format!("{state:016x}")
+        })
+        .collect();
+    let body = json!({"ref": "refs/heads/main", "after": "a1", "noise": noise}).to_string();
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), body)?;
+    let (url, path) = (function.url(), file.path().display().to_string());
+    let send = ["hooks", "send", "shop", "--url", &url, "--body", &path];
+    let sent = json(scene, &send).await?;
+    let name = sent[0]["body"]["delivery"].as_str().context("no name")?;
+    let shown = json(scene, &["deliveries", "show", name]).await?;
+    ensure!(shown["payload"]["secretName"].is_string(), "{shown}");
+    Ok(name.to_owned())
 }

@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 use crate::function::repository;
 
 /// What `kubectl apply -k` is given, each on its own.
-const KUSTOMIZATIONS: [&str; 11] = [
+const KUSTOMIZATIONS: [&str; 12] = [
     "knative/crds",
     "knative/minimal",
     "knative/full",
     "knative/namespace",
     "knative/flows",
+    "knative/people",
     "kourier",
     "examples/install/functions",
     "examples/install/namespace",

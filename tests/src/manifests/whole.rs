@@ -15,7 +15,11 @@ use crate::{
 };
 
 /// Kinds that are in no namespace.
-const OF_THE_CLUSTER: [&str; 2] = ["CustomResourceDefinition", "ValidatingWebhookConfiguration"];
+const OF_THE_CLUSTER: [&str; 3] = [
+    "ClusterRole",
+    "CustomResourceDefinition",
+    "ValidatingWebhookConfiguration",
+];
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -51,6 +55,7 @@ pub(super) fn cases() -> Vec<Case> {
                 let namespace = cluster.namespace("manifests").await?;
                 for (folder, mut object) in everything(&cluster)? {
                     let (group, plural) = match object["kind"].as_str().unwrap_or_default() {
+                        "ClusterRole" => ("apis/rbac.authorization.k8s.io/v1", "clusterroles"),
                         "Role" => ("apis/rbac.authorization.k8s.io/v1", "roles"),
                         "RoleBinding" => ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
                         "ServiceAccount" => ("api/v1", "serviceaccounts"),
