@@ -76,7 +76,7 @@ pub(crate) enum Command {
     Run(Run),
     /// Fetch a large payload inside a run; the first step of such a run calls it, and the Task `hookrun-fetch`.
     Fetch(Fetch),
-    /// Delete payloads from the object store whose time is over; with --deliveries, also look after Hooks and Deliveries.
+    /// Delete payloads from the object store whose time is over; with --deliveries, also maintain Hooks and Deliveries.
     ///
     /// Does a bounded amount of work and ends; the CronJob `hookrun-sweep` calls it. Two at once do no harm.
     Sweep(Sweep),
@@ -84,7 +84,7 @@ pub(crate) enum Command {
     ///
     /// This is what the Knative Service `hookrun-sweep` runs, for a PingSource. What the event says means nothing.
     Sweeper(Sweeper),
-    /// Serve a dead letter sink: CloudEvents at `/` are told of in the log, and counted.
+    /// Serve a dead letter sink: CloudEvents at `/` are logged, and counted.
     ///
     /// This is what the Knative Service `hookrun-dead-letters` runs, for the Broker. An event's data is neither logged nor
     /// kept.
@@ -245,7 +245,7 @@ pub(crate) struct Sweep {
     )]
     pub(crate) limit: usize,
 
-    /// Also finish Deliveries that a crash or a quota left, delete those past their retention, and look after every Hook.
+    /// Also finish Deliveries that a crash or a quota left, delete those past their retention, and check every Hook.
     /// Needs a cluster.
     #[arg(long, env = "HOOKRUN_SWEEP_DELIVERIES", value_parser = BoolishValueParser::new())]
     pub(crate) deliveries: bool,
