@@ -37,13 +37,6 @@ pub const PAYLOAD: Kind = Kind {
     title: "The payload is too large",
 };
 
-/// The body is encoded in a way that is not read.
-pub const ENCODED: Kind = Kind {
-    slug: "payload-encoded",
-    status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
-    title: "Encoded payloads are not read",
-};
-
 /// The body is of a media type that is not read.
 pub const FORMAT: Kind = Kind {
     slug: "payload-format",
@@ -52,7 +45,7 @@ pub const FORMAT: Kind = Kind {
 };
 
 /// All kinds that only this function answers with.
-pub const KINDS: &[Kind] = &[NOT_STORED, SHARE, PAYLOAD, ENCODED, FORMAT];
+pub const KINDS: &[Kind] = &[NOT_STORED, SHARE, PAYLOAD, FORMAT];
 
 /// Why an event was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -101,10 +94,7 @@ impl Error {
         match self {
             Self::Unknown => Problem::new(problem::UNAUTHORIZED, self.to_string()),
             Self::Rejected(rejection) => rejection.problem(),
-            Self::Content(error @ ContentError::Encoded(_)) => {
-                Problem::new(ENCODED, error.to_string())
-            }
-            Self::Content(error @ ContentError::Format(_)) => {
+            Self::Content(error @ (ContentError::Encoded(_) | ContentError::Format(_))) => {
                 Problem::new(FORMAT, error.to_string())
             }
             Self::Content(error) => Problem::new(PAYLOAD, error.to_string()),

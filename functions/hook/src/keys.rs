@@ -1,24 +1,19 @@
 //! Whose signature is on a token. What it has to say besides is in [`TokenClaim`].
 //!
-//! Keys come from two places: from the API server, which signs the tokens of its ServiceAccounts, and from Google. A
-//! Hook may name an issuer, and a token anything it likes; neither makes us ask anybody else.
+//! Keys come from the API server, which signs the tokens of its ServiceAccounts, and from the places that the table of
+//! providers names. A Hook may name an issuer, and a token anything it likes; neither makes us ask anybody else.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use providers::{Refusal, TokenClaim};
+use providers::{PROVIDERS, Refusal, TokenClaim, provider::Proof};
 use runtime::auth::{KeySet, KeySource, TokenError};
-
-/// How Google calls itself in the tokens of Pub/Sub.
-const GOOGLE: &str = "https://accounts.google.com";
-
-/// Where Google publishes its keys.
-const GOOGLE_KEYS: &str = "https://www.googleapis.com/oauth2/v3/certs";
 
 /// The keys of all issuers that are known.
 pub(crate) struct Keys {
     cluster: KeySet,
-    google: KeySet,
+    /// Those of the table, by their place.
+    table: BTreeMap<&'static str, KeySet>,
 }
 
 /// Why a token proves nothing.
@@ -37,9 +32,16 @@ pub(crate) enum Distrust {
 impl Keys {
     /// Nothing is fetched before the first token.
     pub(crate) fn new(cluster: Arc<dyn KeySource>, web: Arc<dyn KeySource>) -> Self {
+        let proofs = PROVIDERS.iter().flat_map(|provider| provider.proofs);
+        let places = proofs.filter_map(|proof| match proof {
+            Proof::Jwt(jwt) => jwt.keys,
+            _ => None,
+        });
         Self {
             cluster: KeySet::of_cluster(cluster),
-            google: KeySet::at(GOOGLE_KEYS, web),
+            table: places
+                .map(|place| (place, KeySet::at(place, Arc::clone(&web))))
+                .collect(),
         }
     }
 
@@ -49,8 +51,8 @@ impl Keys {
     /// be had would tell that there is such a Hook. Only whoever knows how it is configured may learn that.
     pub(crate) async fn check(&self, claim: &TokenClaim, now: Timestamp) -> Result<(), Distrust> {
         claim.pretends(now.as_second()).map_err(Distrust::Refused)?;
-        let google = claim.issuers.iter().any(|issuer| issuer == GOOGLE);
-        let keys = if google { &self.google } else { &self.cluster };
+        let published = claim.keys.and_then(|place| self.table.get(place));
+        let keys = published.unwrap_or(&self.cluster);
         match keys.claims(&claim.token).await {
             Ok(claims) => claim
                 .permits(&claims, now.as_second())

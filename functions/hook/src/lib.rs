@@ -36,7 +36,7 @@ use jiff::Timestamp;
 use runtime::{Limits, auth::KeySource, metrics::Metrics};
 use store::{FlowStore, PayloadStore};
 
-pub use error::{ENCODED, FORMAT, KINDS, NOT_STORED, PAYLOAD, SHARE};
+pub use error::{FORMAT, KINDS, NOT_STORED, PAYLOAD, SHARE};
 pub use handler::router;
 pub use options::{Error, HookOptions, Options, SweepOptions, Takeover};
 pub use replay::replay;

@@ -47,6 +47,8 @@ pub struct Provider {
     pub drop: &'static [&'static str],
     /// What `examples/hooks/<name>` shows, as a sentence without its end; `None` where there is no such folder.
     pub example: Option<&'static str>,
+    /// Whether the provider makes the secret, and shows it to whoever registers the URL.
+    pub makes_secret: bool,
     /// What people need to know.
     pub notes: Notes,
 }
@@ -214,6 +216,8 @@ pub enum Scheme {
 pub struct Jwt {
     /// Issuers, any of which will do; empty: the Hook names one.
     pub issuers: &'static [&'static str],
+    /// Where the issuer publishes its keys; none: the API server does, for the ServiceAccounts of its cluster.
+    pub keys: Option<&'static str>,
     /// Algorithms that its signature may have.
     pub algorithms: &'static [&'static str],
     /// Which claim names the account.

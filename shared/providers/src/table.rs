@@ -67,6 +67,7 @@ const BASE: Provider = Provider {
     headers: &["content-type", "user-agent"],
     drop: &[],
     example: None,
+    makes_secret: false,
     notes: Notes {
         register: &[],
         clock: "Not published; answers are given within 10 s.",

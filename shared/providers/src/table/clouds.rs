@@ -67,6 +67,7 @@ pub(super) const KNATIVE_BROKER: Provider = Provider {
     proofs: &[
         Proof::Jwt(Jwt {
             issuers: &[],
+            keys: None,
             // Clusters sign the tokens of ServiceAccounts with a key of either kind.
             algorithms: &["RS256", "ES256"],
             account: AccountClaim::Subject,

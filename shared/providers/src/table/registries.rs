@@ -162,6 +162,7 @@ pub(super) const GAR_PUBSUB: Provider = Provider {
     title: "Google Artifact Registry (Pub/Sub)",
     proofs: &[Proof::Jwt(Jwt {
         issuers: &["https://accounts.google.com", "accounts.google.com"],
+        keys: Some("https://www.googleapis.com/oauth2/v3/certs"),
         algorithms: &["RS256"],
         account: AccountClaim::VerifiedEmail,
     })],

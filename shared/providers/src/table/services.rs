@@ -41,6 +41,7 @@ pub(super) const SLACK: Provider = Provider {
     // The old way to verify requests: a fixed text in every one of them.
     drop: &["token"],
     example: Some("a slash command of two people in one channel deploys"),
+    makes_secret: true,
     notes: Notes {
         register: &[
             "In the app's settings, *Basic Information*: copy the *Signing Secret* into the Secret.",
@@ -75,6 +76,7 @@ pub(super) const STRIPE: Provider = Provider {
     identity: &[&[body("/id")]],
     body_bytes: 1 << 20,
     example: Some("an invoice that is paid is booked, with the event as a file"),
+    makes_secret: true,
     notes: Notes {
         register: &[
             "*Developers*, *Webhooks*, *Add endpoint*. *Endpoint URL*: the URL of the Hook. Choose the events.",
@@ -115,6 +117,7 @@ pub(super) const PAGERDUTY: Provider = Provider {
         "x-webhook-id",
         "x-webhook-subscription",
     ],
+    makes_secret: true,
     notes: Notes {
         register: &[
             "*Integrations*, *Generic Webhooks (v3)*, *New Webhook*. *Webhook URL*: the URL of the Hook.",
@@ -193,6 +196,7 @@ pub(super) const STANDARD_WEBHOOKS: Provider = Provider {
         "webhook-id",
         "webhook-timestamp",
     ],
+    makes_secret: true,
     notes: Notes {
         register: &[
             "Give the sender the URL of the Hook.",

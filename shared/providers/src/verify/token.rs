@@ -30,6 +30,8 @@ pub struct TokenClaim {
     pub algorithm: &'static str,
     /// Issuers, any of which will do.
     pub issuers: Vec<String>,
+    /// Where their keys are: [`Jwt::keys`].
+    pub keys: Option<&'static str>,
     /// The audience that has to be among those of the token.
     pub audience: String,
     /// The account that it has to be made for.
@@ -155,6 +157,7 @@ pub(super) fn read(
         token: token.to_owned(),
         algorithm,
         issuers,
+        keys: jwt.keys,
         audience: wanted.audience.clone(),
         account: wanted.account.clone(),
         account_claim: jwt.account,

@@ -187,3 +187,19 @@ fn a_broker_with_a_token_needs_no_secret_and_does_not_accept_one_instead() {
     vector.settings = one("knative-broker-token").settings;
     assert!(matches!(vector.verify(), Err(Refusal::Missing(_))));
 }
+
+/// A Hook names the issuer of its cluster, and whatever it names, the keys stay where the table has them.
+#[test]
+fn where_keys_are_is_said_by_the_table_alone() {
+    assert_eq!(
+        claim("gar-pubsub").keys,
+        Some("https://www.googleapis.com/oauth2/v3/certs")
+    );
+    let mut broker = one("knative-broker-token");
+    let token = broker.settings.token.as_mut().unwrap();
+    token.issuer = Some("https://accounts.google.com".to_owned());
+    let Ok(Proven::Token(claim)) = broker.verify() else {
+        panic!("it is a token");
+    };
+    assert_eq!(claim.keys, None);
+}

@@ -15,9 +15,6 @@ use crate::{
     command::{objects::Objects, output, say},
 };
 
-/// Providers that make the secret themselves, and show it to whoever registers the URL.
-const ISSUERS: [&str; 4] = ["slack", "stripe", "pagerduty", "standard-webhooks"];
-
 /// Runs the command.
 pub(super) async fn run(options: &New) -> anyhow::Result<ExitCode> {
     let Some(name) = &options.provider else {
@@ -214,7 +211,7 @@ impl Made {
 
     fn about_secret(&self, options: &New) -> String {
         let name = secret_name(&self.hook.metadata.name);
-        if ISSUERS.contains(&self.provider.name) && options.secret_file.is_none() {
+        if self.provider.makes_secret && options.secret_file.is_none() {
             return format!(
                 "{} makes the secret itself: put it into entry `secret` of Secret {name:?}, in place of the one that was made up.",
                 self.provider.title
