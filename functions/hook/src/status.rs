@@ -234,3 +234,64 @@ fn note_use(uses: &mut Vec<SecretUse>, reference: &SecretRef, now: Timestamp) {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// The condition after an event, or after somebody found this wrong in the cluster; of a Hook with this on record.
+    fn judged(before: &[Condition], generation: i64, around: Option<&[String]>) -> Condition {
+        let mut hook = hooks::Hook::default();
+        hook.metadata.generation = generation;
+        hook.status = Some(HookStatus {
+            conditions: before.to_vec(),
+            ..HookStatus::default()
+        });
+        let known = Known {
+            checked: Arc::new(hooks::check(&right()).map_err(|_| Vec::new())),
+            hook,
+            verifier: None,
+            problems: Vec::new(),
+        };
+        let place = Place {
+            namespace: "team".parse().unwrap(),
+            name: "shop".to_owned(),
+        };
+        let (status, _) = settled(&place, &known, around, Timestamp::UNIX_EPOCH);
+        status.conditions[0].clone()
+    }
+
+    fn right() -> hooks::Hook {
+        let hook = json!({
+            "apiVersion": hooks::API_VERSION, "kind": "Hook", "metadata": {"name": "shop", "namespace": "team"},
+            "spec": {
+                "provider": "github", "verification": {"secretRefs": [{"name": "s"}]},
+                "rules": [{"name": "build", "pipelineRef": {"name": "p"}}],
+            },
+        });
+        serde_json::from_value(hook).unwrap()
+    }
+
+    fn told(condition: &Condition) -> (&str, &str) {
+        (&condition.status, &condition.reason)
+    }
+
+    #[test]
+    fn an_event_does_not_say_what_only_a_look_at_the_cluster_can() {
+        let missing = ["there is no Pipeline".to_owned()];
+        let fresh = judged(&[], 1, None);
+        assert_eq!(told(&fresh), ("Unknown", NOT_CHECKED));
+        let good = judged(&[fresh], 1, Some(&[]));
+        assert_eq!(told(&good), ("True", READY));
+        let bad = judged(&[], 1, Some(&missing));
+        assert_eq!(told(&bad), ("False", CLUSTER));
+        for (looked, same) in [(good, ("True", READY)), (bad, ("False", CLUSTER))] {
+            let before = [looked];
+            assert_eq!(told(&judged(&before, 1, None)), same);
+            // It was edited since.
+            assert_eq!(told(&judged(&before, 2, None)), ("Unknown", NOT_CHECKED));
+        }
+    }
+}

@@ -177,7 +177,7 @@ fn over_quota(slot: &Slot, known: &Known) -> Option<String> {
         return None;
     }
     Some(format!(
-        "over the quota of {per_minute} events per minute of one replica (spec.quota.perMinute); the sweep starts it"
+        "over the quota of {per_minute} events per minute and pod (spec.quota.perMinute); the sweep starts it"
     ))
 }
 

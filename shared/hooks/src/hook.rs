@@ -354,7 +354,8 @@ pub struct HookStatus {
     /// Path of the URL, without the token that some providers need behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// `Ready`, and why not.
+    /// `Ready`, and why not. `Unknown` with the reason `NotChecked` after an edit, until the sweep has looked whether the
+    /// cluster has what the Hook names; events are accepted meanwhile.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -49,7 +49,13 @@ async fn what_exceeds_the_quota_is_stored_and_started_by_the_sweep() {
         assert_eq!(status, StatusCode::ACCEPTED);
         outcomes.push(told["outcome"].as_str().unwrap().to_owned());
         if told["outcome"] == "Received" {
-            assert!(told["reason"].as_str().unwrap().contains("quota"), "{told}");
+            assert!(
+                told["reason"]
+                    .as_str()
+                    .unwrap()
+                    .contains("per minute and pod"),
+                "{told}"
+            );
         }
     }
     assert_eq!(outcomes, ["Created", "Created", "Received"]);
