@@ -201,6 +201,16 @@ source: {component: suite}
         &["describe", "configmap", "settings"],
         &[&["Name:", "settings"], &["k:"], &["v"]],
     )?;
+    let hook = "{apiVersion: hookrun.dev/v1alpha1, kind: Hook, metadata: {name: shop}, spec: {provider: github}}";
+    kubectl.ok(&["create", "-f", "-"], hook)?;
+    kubectl.shows(
+        &["describe", "hook", "shop"],
+        &[
+            &["Kind:", "Hook"],
+            &["Provider:", "github"],
+            &["Events:", "<none>"],
+        ],
+    )?;
     kubectl.shows(
         &["get", "events"],
         &[&["LAST", "SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]],
