@@ -40,7 +40,7 @@ pub struct Retention {
     #[serde(default = "default_days")]
     #[schemars(range(max = MAX_DAYS))]
     pub days: u32,
-    /// Bytes of all Deliveries together as they are stored in the cluster, with the Secrets that they own and 2 KiB for
+    /// Bytes of all Deliveries together, as they are stored in the cluster, with the Secrets that they own and 2 KiB for
     /// each that the cluster adds. The newest stays, whatever its size. This goes before `minHours`: what is stored in the
     /// cluster has to be bounded.
     #[serde(default = "default_bytes")]

@@ -11,6 +11,7 @@ mod isolation;
 mod kill;
 mod large;
 mod once;
+mod posted;
 mod rights;
 mod rotation;
 mod scene;
@@ -37,6 +38,7 @@ pub fn cases() -> Vec<Case> {
         rights::cases(),
         rotation::cases(),
         waiting::cases(),
+        posted::cases(),
         warnings::cases(),
         commands::cases(),
         large::cases(),

@@ -8,13 +8,15 @@ use control_plane::{Cluster, until};
 use futures_util::future::try_join;
 use http::{Method, Request};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::scene::{PATIENCE, Scene, accepted, push, rule};
 use crate::{
     case::Case,
     cases,
     faults::{Action, Faults, Rule},
-    support::objects::name,
+    onix::{Mode, Onix},
+    support::{objects::name, step},
 };
 
 /// Age at which a sweep takes over.
@@ -23,6 +25,7 @@ const TAKEOVER: Duration = Duration::from_secs(3);
 pub(super) fn cases() -> Vec<Case> {
     cases![
         what_a_quota_keeps_from_starting_is_given_up_and_starts_when_it_comes_again,
+        a_flow_store_that_never_answers_costs_the_sender_no_event,
         a_run_that_is_started_stays_on_record_although_another_gives_it_up,
         the_same_bytes_in_two_processes_are_flagged_by_the_sweep,
     ]
@@ -100,6 +103,62 @@ async fn what_a_quota_keeps_from_starting_is_given_up_and_starts_when_it_comes_a
     ensure!(delivery().await?["outcome"] == "Created");
     let runs = scene.runs("shop").await?.len();
     ensure!(runs == before + 1, "{runs} runs, there were {before}");
+    Ok(())
+}
+
+async fn a_flow_store_that_never_answers_costs_the_sender_no_event(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
+    // What Slack leaves a receiver, of which a part goes by on the way.
+    const CLOCK: Duration = Duration::from_millis(2400);
+    let scene = Scene::new(&cluster).await?;
+    let onix = Onix::start().await?;
+    let flow = json!({"name": "scan", "steps": [step("scan")]});
+    onix.put("ART_FLOW_scan", flow.clone());
+    let mut of_another = flow;
+    of_another["labels"] = json!({"namespace": "another-tenant"});
+    onix.put("ART_FLOW_theirs", of_another);
+    onix.behave(Mode::Hang);
+    let clock = format!("{}ms", CLOCK.as_millis());
+    let setup = scene.setup().onix(&onix);
+    let function = setup.env("HOOKRUN_API_DEADLINE", &clock).start().await?;
+    let keyed = |name: &str, key: &str| json!({"name": name, "flow": {"key": key}});
+    let rules = json!([
+        keyed("one", "ART_FLOW_scan"),
+        keyed("two", "ART_FLOW_scan"),
+        keyed("theirs", "ART_FLOW_theirs"),
+        rule("build"),
+    ]);
+    let sender = scene.github("shop", rules, json!({})).await?;
+    let body = push("1")?;
+    let sent = sender.send(&function, "push", "1", &body);
+    let answer = timeout(CLOCK + CLOCK / 4, sent)
+        .await
+        .context("too late")??;
+    accepted(&answer)?;
+    let outcomes = async || {
+        let delivery = scene.delivery("shop").await?;
+        let rules = delivery["rules"].as_array().context("no rules")?.iter();
+        anyhow::Ok(Value::from_iter(rules.map(|rule| rule["outcome"].clone())))
+    };
+    let before = outcomes().await?;
+    ensure!(
+        before == json!(["Received", "Received", "Received", "Created"]),
+        "{before}"
+    );
+    onix.behave(Mode::Normal);
+    let variables = onix
+        .variables()
+        .map(|(name, value)| (name.to_owned(), value));
+    scene.finish_with("shop", TAKEOVER, &variables).await?;
+    let after = outcomes().await?;
+    ensure!(
+        after == json!(["Created", "Created", "Failed", "Created"]),
+        "{after}"
+    );
+    let reason = scene.delivery("shop").await?["rules"][2]["reason"].clone();
+    let reason = reason.as_str().unwrap_or_default();
+    ensure!(reason.contains("\"another-tenant\""), "{reason}");
     Ok(())
 }
 
