@@ -133,6 +133,8 @@ async fn a_range_is_replayed_once_and_says_what_it_is(_: Arc<Cluster>) -> Result
     );
     ensure!(desk.runs().await?.len() == 3, "a run too many");
 
+    ensure!(desk.json(&range)? == json!([]), "not a list");
+
     // The newest ones are shown, and that there are more is said.
     let some = desk.run(&["deliveries", "list", "--limit", "2"])?;
     let (shown, said) = (

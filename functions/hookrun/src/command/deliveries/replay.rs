@@ -57,38 +57,16 @@ pub(super) async fn run(options: &Replay) -> anyhow::Result<ExitCode> {
     };
     if let Some((chosen, left_out)) = &meant.range {
         say(&told(*chosen, *left_out));
-        if meant.marks.is_empty() {
-            let done = left_out.replayed > 0;
-            return Ok(ExitCode::from(if done { 0 } else { NOTHING }));
+        // That all of them were replayed already is an end, too.
+        if meant.marks.is_empty() && left_out.replayed == 0 {
+            return Ok(ExitCode::from(NOTHING));
         }
     }
     let id = options
         .id
         .clone()
         .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let (mut new, mut complete) = (Vec::new(), true);
-    let now = Timestamp::now();
-    let mut found = std::pin::pin!(read(&objects, meant.marks));
-    while let Some(old) = found.next().await {
-        let old = old?;
-        if !options.range.means(&old, now) {
-            continue;
-        }
-        let name = &old.metadata.name;
-        match replay(&objects, &old, &id, options).await {
-            Ok(delivery) => {
-                if !options.dry_run {
-                    // At once: whoever ends the command while it waits knows what to look at.
-                    say(&format!("{name} is replayed as {}", delivery.metadata.name));
-                }
-                new.push(delivery);
-            }
-            Err(error) => {
-                complete = false;
-                complain(&error.context(format!("{name} is not replayed")));
-            }
-        }
-    }
+    let Replayed { mut new, complete } = replay_all(&objects, meant.marks, &id, options).await?;
     let ended = match options.wait.filter(|_| !options.dry_run) {
         Some(time) => wait(&objects, &mut new, Instant::now() + time).await?,
         None => true,
@@ -151,6 +129,45 @@ fn told(chosen: usize, LeftOut { replays, replayed }: LeftOut) -> String {
             "{chosen}; left out are {replays} that are replays themselves and {replayed} that were replayed already (--again takes them, too)"
         ),
     }
+}
+
+/// What became of the Deliveries that were to be replayed.
+struct Replayed {
+    new: Vec<Delivery>,
+    /// Whether none of them failed.
+    complete: bool,
+}
+
+async fn replay_all(
+    objects: &Objects,
+    marks: Vec<Mark>,
+    id: &str,
+    options: &Replay,
+) -> anyhow::Result<Replayed> {
+    let (mut new, mut complete) = (Vec::new(), true);
+    let now = Timestamp::now();
+    let mut found = std::pin::pin!(read(objects, marks));
+    while let Some(old) = found.next().await {
+        let old = old?;
+        if !options.range.means(&old, now) {
+            continue;
+        }
+        let name = &old.metadata.name;
+        match replay(objects, &old, id, options).await {
+            Ok(delivery) => {
+                if !options.dry_run {
+                    // At once: whoever ends the command while it waits knows what to look at.
+                    say(&format!("{name} is replayed as {}", delivery.metadata.name));
+                }
+                new.push(delivery);
+            }
+            Err(error) => {
+                complete = false;
+                complain(&error.context(format!("{name} is not replayed")));
+            }
+        }
+    }
+    Ok(Replayed { new, complete })
 }
 
 async fn replay(
