@@ -51,6 +51,12 @@ async fn what_is_in_the_way_is_said_in_a_sentence(cluster: Arc<Cluster>) -> Resu
             && told.contains("is `hookrun dev` running?"),
         "{told}"
     );
+    let told = errors(&mut hookrun(home.path(), &["hooks", "list"]))?;
+    ensure!(
+        told.starts_with("error: no cluster is configured: name one with --kubeconfig")
+            && told.lines().count() == 1,
+        "{told}"
+    );
     // What was typed goes before it: the real API server, where this account may do nothing.
     let account = cluster.account("nobody").await?;
     let kubeconfig = cluster.kubeconfig(cluster.url(), &account.token)?;

@@ -7,7 +7,7 @@ mod fault;
 use std::{fmt::Display, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
-use cluster::Resource;
+use cluster::{ConnectError, Resource};
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, ListParams, ObjectList, PostParams},
@@ -38,9 +38,13 @@ impl Objects {
         let (client, server) = match &options.server {
             Some(url) => (plain(url)?, Server::Url(url.clone())),
             None => {
-                let client = cluster::connect(&options.connection).await.context(
-                    "name the cluster with --kubeconfig, or `hookrun dev` with --server http://127.0.0.1:8080",
-                )?;
+                let client = cluster::connect(&options.connection).await;
+                let client = client.map_err(|error| match error {
+                    ConnectError::Nothing(_) => anyhow!(
+                        "no cluster is configured: name one with --kubeconfig, or `hookrun dev` with --server http://127.0.0.1:8080"
+                    ),
+                    other => other.into(),
+                })?;
                 (client, Server::Configured)
             }
         };

@@ -203,8 +203,12 @@ impl Made {
             true => format!("{namespace}/{name}"),
             false => "FILE".to_owned(),
         };
+        let sample = match by_token(provider) {
+            true => "let it send an event (nobody else can sign its tokens)".to_owned(),
+            false => format!("`hookrun hooks send {hook}` signs and sends a sample"),
+        };
         step(&format!(
-            "Try it: `hookrun hooks send {hook}` signs and sends a sample, `hookrun deliveries list -n {namespace}` shows what became of it."
+            "Try it: {sample}, `hookrun deliveries list -n {namespace}` shows what became of it."
         ));
         text.trim_end().to_owned()
     }
@@ -269,6 +273,7 @@ mod tests {
         };
         let token = steps(&["gar-pubsub", "--host", "hooks.example.org"]);
         assert!(!token.contains("holds the secret"), "{token}");
+        assert!(!token.contains("hooks send"), "{token}");
         assert!(
             token.contains(" https://hooks.example.org/hooks/team/"),
             "{token}"
