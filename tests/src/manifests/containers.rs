@@ -67,7 +67,9 @@ pub(super) fn cases() -> Vec<Case> {
                                 && security["allowPrivilegeEscalation"] == false
                                 && security["capabilities"]["drop"] == json!(["ALL"])
                                 && security["seccompProfile"]["type"] == "RuntimeDefault"
-                                && container["resources"]["limits"]["memory"].is_string(),
+                                && container["resources"]["limits"]["memory"].is_string()
+                                // What it says when it ends stands where people look for it.
+                                && container["terminationMessagePolicy"] == "FallbackToLogsOnError",
                             "{folder}: {container:#}"
                         );
                         // An account of its own; no function has rights by the namespace's default one.

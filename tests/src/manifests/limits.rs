@@ -30,6 +30,17 @@ pub(super) fn cases() -> Vec<Case> {
                     + 10
                     <= seconds(sweep, "HOOKRUN_REQUEST_TIME")?
             );
+            // The same work in a CronJob has the same memory.
+            let minimal = render(&cluster, "knative/minimal")?;
+            let memory = |object| -> Result<Value> {
+                let container = &pod(object).context("a pod")?["containers"][0];
+                Ok(container["resources"]["limits"]["memory"].clone())
+            };
+            let (job, function) = (
+                memory(find(&minimal, "CronJob", "hookrun-sweep")?)?,
+                memory(sweep)?,
+            );
+            ensure!(job == function, "{job} and {function}");
             // The largest webhook of any provider fits into the memory for bodies, where each counts four times.
             let hook = find(&objects, "Service", "hookrun-hook")?;
             let largest = providers::PROVIDERS
