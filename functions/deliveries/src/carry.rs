@@ -259,6 +259,7 @@ impl Deliveries {
         if delivery.record.rules.iter().all(is_unresolved) {
             return Ok(delivery);
         }
+        record::weigh(&mut delivery, &kept);
         let written = match keep_all(cluster, &delivery, &kept).await {
             Ok(()) => write_once(cluster, &mut delivery).await,
             Err(fault) => Err(fault),
@@ -446,6 +447,9 @@ async fn write_once(cluster: &Cluster, delivery: &mut Delivery) -> Result<(), Fa
         "attempts": record.attempts,
         "rules": record.rules,
     });
+    if let Some(bytes) = metadata.annotations.get(resource::STORED_BYTES) {
+        patch["metadata"]["annotations"][resource::STORED_BYTES] = bytes.as_str().into();
+    }
     if let Some(duration) = record.duration_milliseconds {
         patch["durationMilliseconds"] = Value::from(duration);
     }

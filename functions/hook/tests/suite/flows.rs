@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use crate::{
     faults::sweeping,
-    support::{FLOW, Fault, NAMESPACE, OF_NAMESPACE, Settings, Store, World, build, flow},
+    support::{
+        FLOW, Fault, Meanwhile, NAMESPACE, OF_NAMESPACE, Settings, Store, World, build, flow,
+    },
 };
 
 fn rule(source: Value) -> Value {
@@ -167,11 +169,18 @@ async fn a_store_that_is_missing_in_the_function_may_be_there_in_the_sweep() {
     assert_eq!(told["outcome"], "Received", "{told}");
     let reason = told["reason"].as_str().unwrap();
     assert!(reason.contains("'OX_WAPI_URI' is undefined"), "{reason}");
+    let stored = async || {
+        let delivery = world.deliveries().await.remove(0);
+        let bytes = &delivery["metadata"]["annotations"]["hookrun.dev/stored-bytes"];
+        bytes.as_str().unwrap().parse::<usize>().unwrap()
+    };
+    let before = stored().await;
     let next = world.again(Settings::default());
     let later = Timestamp::now() + SignedDuration::from_secs(61);
     let swept = next.service.sweep(&sweeping(), later).await.unwrap();
     assert_eq!((swept.finished, swept.failed), (1, None));
     is_started(&world, "by a sweep with a store").await;
+    assert!(stored().await > before + 1000, "without its run");
 }
 
 #[tokio::test]
@@ -198,6 +207,40 @@ async fn a_flow_that_names_the_namespace_of_another_tenant_is_not_started() {
             (0, 1)
         );
     }
+}
+
+#[tokio::test]
+async fn nothing_is_given_up_that_another_is_at_work_on() {
+    let world = Settings {
+        flow_store: Store::Down,
+        ..Settings::default()
+    }
+    .start();
+    world.hook("shop", rule(json!({"key": FLOW}))).await;
+    world.push("shop", "1").await;
+    let late = Timestamp::now() + SignedDuration::from_hours(25);
+    for _ in 1..4 {
+        world.service.sweep(&sweeping(), late).await.unwrap();
+    }
+    // Four tries so far; another process writes when the fifth has looked the flow up.
+    let name = world.deliveries().await[0]["metadata"]["name"].clone();
+    let path = format!(
+        "/apis/hookrun.dev/v1alpha1/namespaces/{NAMESPACE}/deliveries/{}",
+        name.as_str().unwrap()
+    );
+    let annotations = json!({"hookrun.dev/attempts": "5"});
+    let next = world.again(Settings::default());
+    next.meanwhile(Meanwhile {
+        before: format!("PATCH {path}"),
+        path,
+        patch: json!({"attempts": 5, "metadata": {"annotations": annotations}}),
+    });
+    let swept = next.service.sweep(&sweeping(), late).await.unwrap();
+    assert_eq!((swept.finished, swept.waiting, swept.failed), (0, 0, None));
+    let delivery = world.deliveries().await.remove(0);
+    assert_eq!(delivery["outcome"], "Received", "{delivery}");
+    let swept = next.service.sweep(&sweeping(), late).await.unwrap();
+    assert_eq!((swept.finished, world.runs().await.len()), (1, 1));
 }
 
 #[tokio::test]
