@@ -69,6 +69,12 @@ async fn what_a_quota_keeps_from_starting_is_given_up_and_starts_when_it_comes_a
         Ok(told["outcome"] == "Received" && reason.contains("exceeded quota"))
     })
     .await?;
+    // The reason is on record; a log is read by more people.
+    let log = function.log();
+    ensure!(
+        log.contains("no run") && log.contains("blocked") && !log.contains("exceeded quota"),
+        "{log}"
+    );
     let id = number.to_string();
     let delivery = async || {
         let all = scene.deliveries("shop").await?;
