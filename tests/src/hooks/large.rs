@@ -3,12 +3,13 @@
 use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use control_plane::Cluster;
+use control_plane::{Cluster, until};
 use http::Method;
 use serde_json::{Value, json};
 use store::Reference;
+use tokio::time::timeout;
 
-use super::scene::{Scene, Sender, accepted, push, rule, rule_with_payload};
+use super::scene::{PATIENCE, Scene, Sender, accepted, push, rule, rule_with_payload};
 use crate::{
     case::Case,
     cases,
@@ -37,6 +38,7 @@ pub(super) fn cases() -> Vec<Case> {
         a_death_between_the_object_and_the_delivery_doubles_nothing,
         a_replay_has_an_object_of_its_own,
         a_payload_that_is_gone_fails_the_delivery_and_says_so,
+        a_bucket_that_never_answers_costs_the_sender_no_time_and_no_event,
     ]
     .into_iter()
     .map(|case| case.within(Duration::from_secs(300)))
@@ -391,5 +393,56 @@ async fn a_payload_that_is_gone_fails_the_delivery_and_says_so(
         !shown.status.success() && said.contains("HOOKRUN_PAYLOAD_RETENTION"),
         "{shown:?}"
     );
+    Ok(())
+}
+
+async fn a_bucket_that_never_answers_costs_the_sender_no_time_and_no_event(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
+    const CLOCK: Duration = Duration::from_millis(2400);
+    let stage = Stage::new(&cluster).await?;
+    let scene = &stage.scene;
+    let rules = json!([rule_with_payload("build")]);
+    let quota = json!({"quota": {"perMinute": 0}});
+    let sender = scene.github("shop", rules, quota).await?;
+    let body = large("one", 2 * MIB)?;
+    let function = stage.setup().start().await?;
+    accepted(&send(&sender, &function, "one", &body).await?)?;
+
+    // Connections are made, and that is all.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let mut environment = stage.environment();
+    let sweep = ("HOOKRUN_PAYLOAD_SWEEP_TIMEOUT", "1s");
+    environment.push((sweep.0.to_owned(), sweep.1.to_owned()));
+    environment.push((
+        "AWS_ENDPOINT".to_owned(),
+        format!("http://{}", silent.local_addr()?),
+    ));
+    until("the sweep asks for the URL in vain", PATIENCE, async || {
+        scene.sweep_with(TAKEOVER, &environment).await?;
+        Ok(scene.delivery("shop").await?["attempts"] == 1)
+    })
+    .await?;
+    let delivery = scene.delivery("shop").await?;
+    let reason = delivery["reason"].as_str().unwrap_or_default();
+    ensure!(reason.contains("cannot sign the payload's URL"), "{reason}");
+    // What there is no place for is not stored, and its sender learns that in time.
+    let clock = ("HOOKRUN_API_DEADLINE", format!("{}ms", CLOCK.as_millis()));
+    let setup = environment
+        .iter()
+        .fold(scene.setup(), |setup, (name, value)| setup.env(name, value));
+    let function = setup.env(clock.0, &clock.1).start().await?;
+    let body = large("two", 2 * MIB)?;
+    let sent = send(&sender, &function, "two", &body);
+    let answer = timeout(CLOCK + CLOCK / 4, sent)
+        .await
+        .context("too late")??;
+    ensure!(answer.status == 503, "{answer:?}");
+
+    scene
+        .finish_with("shop", TAKEOVER, &stage.environment())
+        .await?;
+    let delivery = scene.delivery("shop").await?;
+    ensure!(delivery["outcome"] == "Created", "{}", delivery["reason"]);
     Ok(())
 }

@@ -169,7 +169,11 @@ impl Scene {
     }
 
     /// The same, with further variables.
-    async fn sweep_with(&self, takeover: Duration, more: &[(String, String)]) -> Result<String> {
+    pub(super) async fn sweep_with(
+        &self,
+        takeover: Duration,
+        more: &[(String, String)],
+    ) -> Result<String> {
         let kubeconfig = self
             .cluster
             .kubeconfig(self.cluster.url(), &self.sweeper.token)?;
