@@ -38,7 +38,7 @@ use store::{FlowStore, PayloadStore};
 
 pub use error::{FORMAT, KINDS, NOT_STORED, PAYLOAD, SHARE};
 pub use handler::router;
-pub use options::{Error, HookOptions, Options, SweepOptions, Takeover};
+pub use options::{Address, Error, HookOptions, Options, SweepOptions, Takeover};
 pub use replay::replay;
 pub use service::Service;
 pub use sweep::Swept;
@@ -86,7 +86,12 @@ pub fn service(options: &HookOptions, surroundings: Surroundings) -> Result<Serv
     } = surroundings;
     options.takeover.check(patience)?;
     Ok(Service {
-        registry: registry::Registry::new(client.clone(), patience, &limits),
+        registry: registry::Registry::new(
+            client.clone(),
+            patience,
+            &limits,
+            options.address.hook_url.clone(),
+        ),
         workers: decide::Workers::new(),
         deliveries: Deliveries {
             rights: Rights::default(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use units::{duration, size};
+use url::Url;
 
 /// Options of the hook function.
 #[derive(Debug, clap::Args)]
@@ -50,9 +51,37 @@ pub struct HookOptions {
     #[arg(long, env = "HOOKRUN_HOOK_BODY_BYTES", value_name = "SIZE", default_value = "25MiB", value_parser = size)]
     pub hook_body_bytes: usize,
 
+    /// Where senders find it.
+    #[command(flatten)]
+    pub address: Address,
+
     /// When others take over.
     #[command(flatten)]
     pub takeover: Takeover,
+}
+
+/// Where outside services find the function, which only those know who gave it a name.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Hooks")]
+pub struct Address {
+    /// URL under which outside services reach the function, like https://hooks.example.com. The status of every Hook
+    /// tells its own URL then, in full but for the token that some providers need behind it.
+    #[arg(long, env = "HOOKRUN_HOOK_URL", value_name = "URL", value_parser = base)]
+    pub hook_url: Option<Url>,
+}
+
+/// A URL that paths are put behind.
+fn base(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("{error}"))?;
+    let is_base = matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    match is_base {
+        true => Ok(url),
+        false => Err("only http:// or https://, a host and a path are expected".to_owned()),
+    }
 }
 
 /// When a Delivery that is not finished is taken over.
@@ -174,6 +203,19 @@ mod tests {
         };
         assert!(takes(60) && takes(21));
         assert!(!takes(20));
+    }
+
+    #[test]
+    fn a_base_is_an_address_and_nothing_more() {
+        assert!(base("https://hooks.example.com/in/").is_ok());
+        for wrong in [
+            "hooks.example.com",
+            "ftp://hooks.example.com",
+            "https://user@hooks.example.com",
+            "https://hooks.example.com?a=b",
+        ] {
+            assert!(base(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

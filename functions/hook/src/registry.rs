@@ -20,11 +20,13 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
 };
+use url::Url;
 
 use crate::{
     known::{Known, Place},
     notes::Notes,
     quota::Bucket,
+    status::Address,
     strangers::Strangers,
 };
 
@@ -49,6 +51,8 @@ pub(crate) struct Registry {
     patience: Patience,
     slots: Mutex<HashMap<Place, Entry>>,
     strangers: Strangers,
+    /// Where outside services find the function.
+    base: Option<Url>,
     doors: Doors,
     /// How many requests one Hook may have in flight.
     share: usize,
@@ -66,6 +70,8 @@ struct Entry {
 pub(crate) struct Slot {
     /// The name.
     pub(crate) place: Place,
+    /// Where senders find it.
+    pub(crate) address: Address,
     /// Where bodies come in, whether there is a Hook behind it or not.
     pub(crate) door: Door,
     read: tokio::sync::Mutex<Option<(Instant, Found)>>,
@@ -82,7 +88,12 @@ pub(crate) struct Slot {
 
 impl Registry {
     /// An empty registry of a process with these limits.
-    pub(crate) fn new(client: kube::Client, patience: Patience, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        client: kube::Client,
+        patience: Patience,
+        limits: &Limits,
+        base: Option<Url>,
+    ) -> Self {
         let requests = limits.requests;
         let share = (requests / 4).max(1);
         Self {
@@ -93,6 +104,7 @@ impl Registry {
             },
             slots: Mutex::default(),
             strangers: Strangers::new(requests),
+            base,
             doors: Doors::new(limits),
             share,
             waiting: Semaphore::new((requests / 2).max(1)),
@@ -106,11 +118,21 @@ impl Registry {
             make_room(&mut slots);
         }
         let entry = slots.entry(place).or_insert_with_key(|place| Entry {
-            slot: Arc::new(Slot::new(place.clone(), self.share, self.door())),
+            slot: Arc::new(Slot::new(
+                place.clone(),
+                self.address(place),
+                self.share,
+                self.door(),
+            )),
             used: Instant::now(),
         });
         entry.used = Instant::now();
         Arc::clone(&entry.slot)
+    }
+
+    /// Where senders find a Hook.
+    pub(crate) fn address(&self, place: &Place) -> Address {
+        Address::of(place, self.base.as_ref())
     }
 
     /// A door to nowhere, for what cannot be the name of a Hook.
@@ -187,9 +209,10 @@ impl Registry {
 }
 
 impl Slot {
-    fn new(place: Place, share: usize, door: Door) -> Self {
+    fn new(place: Place, address: Address, share: usize, door: Door) -> Self {
         Self {
             place,
+            address,
             door,
             read: tokio::sync::Mutex::default(),
             is_hook: AtomicBool::new(false),

@@ -14,6 +14,7 @@ use hooks::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use url::Url;
 
 use crate::{
     known::{Known, Place},
@@ -66,7 +67,7 @@ pub(crate) async fn tell(
 ) {
     let due = {
         let mut notes = slot.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        due(&mut notes, &slot.place, known, news, now)
+        due(&mut notes, &slot.address, known, news, now)
     };
     let Some(Due { patch, refused }) = due else {
         return;
@@ -108,13 +109,13 @@ struct Due {
 
 fn due(
     notes: &mut Notes,
-    place: &Place,
+    address: &Address,
     known: &Known,
     news: &News<'_>,
     now: Timestamp,
 ) -> Option<Due> {
     let before = known.hook.status.clone().unwrap_or_default();
-    let (mut status, news_of_hook) = settled(place, known, None, now);
+    let (mut status, news_of_hook) = settled(address, known, None, now);
     let (mut changed, mut urgent) = (false, news_of_hook);
     if let News::Accepted(used) = news {
         let told = |time: &Option<String>| {
@@ -149,7 +150,7 @@ fn due(
 /// The status as the Hook alone makes it, and whether that is news. `around` is what is wrong in the cluster around it,
 /// where somebody has looked; an event does not, and leaves what is on record of that.
 pub(crate) fn settled(
-    place: &Place,
+    address: &Address,
     known: &Known,
     around: Option<&[String]>,
     now: Timestamp,
@@ -160,7 +161,9 @@ pub(crate) fn settled(
     status
         .secrets
         .retain(|used| refs.iter().any(|reference| is_use_of(used, reference)));
-    status.path = Some(path(place));
+    status.path = Some(address.path.clone());
+    // Who does not know it leaves what others have told.
+    status.url = address.url.clone().or(status.url);
     status.observed_generation = known.hook.metadata.generation;
     let mut conditions = before.conditions.iter();
     let old = conditions.find(|old| old.r#type == TYPE);
@@ -173,7 +176,9 @@ pub(crate) fn settled(
         ready.last_transition_time.clone_from(since);
     }
     status.conditions = vec![ready];
-    let news = status.conditions != before.conditions || status.path != before.path;
+    let news = status.conditions != before.conditions
+        || status.path != before.path
+        || status.url != before.url;
     (status, news)
 }
 
@@ -192,9 +197,19 @@ fn not_looked(ready: Condition, old: Option<&Condition>) -> Condition {
     })
 }
 
-/// The path of a Hook's URL, without a token.
-pub(crate) fn path(Place { namespace, name }: &Place) -> String {
-    format!("/hooks/{namespace}/{name}")
+/// Where senders find a Hook, without a token.
+pub(crate) struct Address {
+    path: String,
+    url: Option<String>,
+}
+
+impl Address {
+    /// That of a Hook, where outside services find the function under this URL.
+    pub(crate) fn of(Place { namespace, name }: &Place, base: Option<&Url>) -> Self {
+        let path = format!("/hooks/{namespace}/{name}");
+        let url = base.map(|base| format!("{}{path}", base.as_str().trim_end_matches('/')));
+        Self { path, url }
+    }
 }
 
 fn ready(known: &Known, around: &[String], now: Timestamp) -> Condition {
@@ -259,7 +274,8 @@ mod tests {
             namespace: "team".parse().unwrap(),
             name: "shop".to_owned(),
         };
-        let (status, _) = settled(&place, &known, around, Timestamp::UNIX_EPOCH);
+        let address = Address::of(&place, None);
+        let (status, _) = settled(&address, &known, around, Timestamp::UNIX_EPOCH);
         status.conditions[0].clone()
     }
 
@@ -276,6 +292,23 @@ mod tests {
 
     fn told(condition: &Condition) -> (&str, &str) {
         (&condition.status, &condition.reason)
+    }
+
+    #[test]
+    fn the_url_is_what_the_base_and_the_path_make() {
+        let place = Place {
+            namespace: "team".parse().unwrap(),
+            name: "shop".to_owned(),
+        };
+        for base in ["https://hooks.example.com", "https://hooks.example.com/"] {
+            let base = base.parse().unwrap();
+            let url = Address::of(&place, Some(&base)).url;
+            assert_eq!(
+                url.as_deref(),
+                Some("https://hooks.example.com/hooks/team/shop")
+            );
+        }
+        assert_eq!(Address::of(&place, None).url, None);
     }
 
     #[test]

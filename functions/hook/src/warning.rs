@@ -150,7 +150,7 @@ pub(crate) fn note_status(slot: &Slot, status: &HookStatus, now: Timestamp) {
 /// Has told what an event shows that a person should look at.
 pub(crate) fn note_event(slot: &Slot, known: &Known, stored: &Stored, now: Timestamp) {
     if !known.all_problems().is_empty() {
-        let (status, news) = status::settled(&slot.place, known, None, now);
+        let (status, news) = status::settled(&slot.address, known, None, now);
         if news {
             note_status(slot, &status, now);
         }

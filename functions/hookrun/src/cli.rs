@@ -251,6 +251,9 @@ pub(crate) struct Sweep {
     pub(crate) deliveries: bool,
 
     #[command(flatten)]
+    pub(crate) address: hook::Address,
+
+    #[command(flatten)]
     pub(crate) takeover: hook::Takeover,
 
     #[command(flatten)]

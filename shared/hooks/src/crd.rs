@@ -82,6 +82,12 @@ fn hooks() -> Value {
                 &ready("message"),
                 "Why, in a sentence."
             )),
+            wide(column(
+                "URL",
+                "string",
+                ".status.url",
+                "Where senders find it, without the token that some need; with HOOKRUN_HOOK_URL."
+            )),
             wide(column("Path", "string", ".status.path", "Path of the URL.")),
             wide(column(
                 "Rejected",

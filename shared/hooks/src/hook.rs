@@ -354,6 +354,9 @@ pub struct HookStatus {
     /// Path of the URL, without the token that some providers need behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The URL, without that token; where the function knows its own (HOOKRUN_HOOK_URL).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// `Ready`, and why not. `Unknown` with the reason `NotChecked` after an edit, until the sweep has looked whether the
     /// cluster has what the Hook names; events are accepted meanwhile.
     #[serde(default)]

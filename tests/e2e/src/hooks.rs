@@ -370,6 +370,7 @@ async fn one_event(world: &World, hook: &Registered) -> Result<()> {
     ensure!(
         status["conditions"][0]["status"] == "True"
             && status["path"] == format!("/hooks/{RUNS}/{}", hook.name)
+            && status["url"] == format!("https://hooks.e2e.example.com/hooks/{RUNS}/{}", hook.name)
             && status["secrets"][0]["name"] == *hook.name,
         "{status:#}"
     );

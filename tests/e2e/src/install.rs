@@ -152,7 +152,9 @@ pub(crate) async fn install(
             "images": [{"name": "hookrun", "newName": image, "newTag": tag}],
             "configMapGenerator": [
                 {"name": FLOW, "behavior": "merge", "literals": common},
-                {"name": HOOK, "behavior": "merge", "literals": [format!("HOOKRUN_NAMESPACES={RUNS}")]},
+                {"name": HOOK, "behavior": "merge", "literals": [
+                    format!("HOOKRUN_NAMESPACES={RUNS}"), format!("HOOKRUN_HOOK_URL=https://{HOOKS}"),
+                ]},
             ],
             "secretGenerator": [
                 {

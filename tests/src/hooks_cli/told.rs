@@ -1,9 +1,9 @@
 //! What the commands say: of one Hook, and when something is in the way.
 
-use std::{process::Command, sync::Arc};
+use std::{process::Command, sync::Arc, time::Duration};
 
-use anyhow::{Result, ensure};
-use control_plane::Cluster;
+use anyhow::{Context, Result, ensure};
+use control_plane::{Cluster, until};
 use serde_json::json;
 
 use super::{Desk, hookrun};
@@ -19,10 +19,20 @@ pub(super) fn cases() -> Vec<Case> {
 async fn a_hook_is_shown_in_full(_: Arc<Cluster>) -> Result<()> {
     let desk = Desk::new().await?;
     desk.hook("main")?;
-    let shown = desk.ok(&["hooks", "show", "github"])?;
+    let url = desk.dev.url("/hooks/default/github");
+    let mut shown = String::new();
+    until(
+        "somebody has looked at it",
+        Duration::from_secs(30),
+        async || {
+            shown = desk.ok(&["hooks", "show", "github"])?;
+            Ok(shown.contains(&url))
+        },
+    )
+    .await
+    .with_context(|| shown.clone())?;
     for part in [
         "Hook          default/github",
-        "URL path      /hooks/default/github",
         "Filter      event.branch == 'main'",
         "Parameter   revision = event.revision",
     ] {

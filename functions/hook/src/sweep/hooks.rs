@@ -85,7 +85,8 @@ impl Sweep<'_> {
         let cluster = self.cluster();
         let known = Known::of(&cluster, &place, object.clone(), None).await?;
         let around = around(&cluster, self.service, &place, &known.hook).await?;
-        let (status, news) = status::settled(&place, &known, Some(&around), self.now);
+        let address = self.service.registry.address(&place);
+        let (status, news) = status::settled(&address, &known, Some(&around), self.now);
         if news {
             // Over the edition that was listed: an event may have told of a refusal meanwhile.
             let edition = &known.hook.metadata.resource_version;

@@ -216,6 +216,7 @@ impl Settings {
         let client = client(api.clone(), Arc::clone(&line));
         let options = HookOptions {
             hook_body_bytes: 25 << 20,
+            address: hook::Address::default(),
             takeover: Takeover {
                 hook_takeover: self.takeover,
             },

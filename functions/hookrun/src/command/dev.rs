@@ -85,7 +85,12 @@ pub(crate) async fn run(mut options: cli::Dev, matches: &ArgMatches) -> anyhow::
                 options.address
             )
         })?;
-    welcome(&options, &listener.local_addr()?.to_string(), real);
+    let here = listener.local_addr()?;
+    welcome(&options, &here.to_string(), real);
+    if !real && options.address.is_loopback() && options.hooks.address.hook_url.is_none() {
+        // Whoever is on this machine is all who can send.
+        options.hooks.address.hook_url = Some(format!("http://{here}").parse()?);
+    }
     let metrics = Arc::new(Metrics::new()?);
     let hooks = Arc::new(hooks(&options, client.clone(), &metrics)?);
     let others = others.merge(hook::router(Arc::clone(&hooks)));

@@ -100,6 +100,7 @@ async fn hooks(
     };
     let bounds = hook::HookOptions {
         hook_body_bytes: 0,
+        address: options.address.clone(),
         takeover: options.takeover,
     };
     options.bounds.check(options.takeover)?;

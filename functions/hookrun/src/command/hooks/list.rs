@@ -40,7 +40,7 @@ fn text(hooks: &[Hook], now: Timestamp) -> String {
         "RULES",
         "LAST EVENT",
         "REJECTED",
-        "PATH",
+        "URL",
         "READY",
     ];
     table(header, &rows)
@@ -62,15 +62,16 @@ fn row(hook: &Hook, now: Timestamp) -> [String; 8] {
         hook.spec.rules.len().to_string(),
         last,
         plain(&format!("{}{why}", status.rejected), CELL),
-        plain(&path(hook), usize::MAX),
+        plain(&url(hook), usize::MAX),
         plain(&ready(hook), usize::MAX),
     ]
 }
 
-/// The path of its URL.
-pub(super) fn path(hook: &Hook) -> String {
+/// Its URL; the path of it where the function does not know its own (`HOOKRUN_HOOK_URL`).
+pub(super) fn url(hook: &Hook) -> String {
     let (namespace, name) = (&hook.metadata.namespace, &hook.metadata.name);
-    let told = hook.status.as_ref().and_then(|status| status.path.clone());
+    let status = hook.status.as_ref();
+    let told = status.and_then(|status| status.url.clone().or(status.path.clone()));
     told.unwrap_or_else(|| format!("/hooks/{namespace}/{name}"))
 }
 

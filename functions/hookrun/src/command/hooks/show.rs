@@ -9,7 +9,7 @@ use hooks::{
 };
 use jiff::Timestamp;
 
-use super::list::path;
+use super::list::url;
 use crate::{
     cli::hooks::Show,
     command::{
@@ -34,7 +34,7 @@ fn text(hook: &Hook, now: Timestamp) -> String {
     let mut line = |name: &str, value: &str| fact(&mut text, "", name, value);
     line("Hook", &format!("{}/{}", metadata.namespace, metadata.name));
     line("Provider", &spec.provider);
-    line("URL path", &path(hook));
+    line("URL", &url(hook));
     line("Runs as", &spec.service_account_name);
     if spec.suspend {
         line("Suspended", "yes: events are stored, and start nothing");
@@ -180,7 +180,7 @@ mod tests {
         let shown = text(&hook, "2026-01-02T03:04:00Z".parse().expect("a time"));
         for line in [
             "Hook          team/shop",
-            "URL path      /hooks/team/shop",
+            "URL           /hooks/team/shop",
             &format!("Ready         no (NotFound, for 4m): {why}"),
             "              this is about an older edition of it",
             "Secret        new/secret, not used yet",
