@@ -343,6 +343,8 @@ async fn redelivered(stage: &Stage, heir: &Function) -> Result<Places> {
 /// Sweeps die at their requests, several of them at once.
 async fn swept(stage: &Stage) -> Result<Places> {
     let first = stage.lanes.first().context("no lane")?;
+    // The first one tells every Hook that it is ready; what follows is what each sweep needs.
+    sweep(stage, first, None).await?;
     first.faults.forget();
     sweep(stage, first, None).await?;
     let mut kinds = Step::all(&first.faults.seen())?;
