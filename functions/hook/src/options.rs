@@ -64,7 +64,7 @@ pub struct HookOptions {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Hooks")]
 pub struct Address {
-    /// URL under which outside services reach the function, like https://hooks.example.com. The status of every Hook
+    /// URL under which outside services reach the function, like `https://hooks.example.com`. The status of every Hook
     /// tells its own URL then, in full but for the token that some providers need behind it.
     #[arg(long, env = "HOOKRUN_HOOK_URL", value_name = "URL", value_parser = base)]
     pub hook_url: Option<Url>,
