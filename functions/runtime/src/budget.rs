@@ -1,7 +1,7 @@
 //! The memory that all bodies together may take, and what of it is kept for small ones.
 //!
 //! Whoever sends a large body may stop in the middle of it. What it holds by then must not keep others from sending what
-//! most of them send: bodies up to [`SMALL`] have a reserve that no large one touches, and those that come through one
+//! most of them send: bodies up to 256 KiB have a reserve that no large one touches, and those that come through one
 //! [`Door`] have their part of that reserve and no more.
 
 use std::sync::Arc;

@@ -33,7 +33,7 @@ pub struct Provider {
     pub form: Form,
     /// What is wrapped around the event.
     pub envelope: Envelope,
-    /// What its payloads say: [`crate::event`].
+    /// What its payloads say: [`mod@crate::event`].
     pub(crate) events: Events,
     /// Requests that only ask whether somebody is there.
     pub handshakes: &'static [Handshake],
