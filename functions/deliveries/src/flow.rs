@@ -75,13 +75,13 @@ pub enum Error {
     Late,
     /// The flow is that of another tenant.
     #[error(
-        "the flow is of namespace {named:?} (labels.namespace), and the Hook of \"{namespace}\": start it by a Hook there, or \
-         store one without a namespace, which every Hook may start"
+        "the flow is of namespace {named:?} (labels.namespace), and the event of \"{namespace}\": start it there, or store \
+         one without a namespace, which may be started everywhere"
     )]
     Foreign {
         /// The namespace that the document names.
         named: String,
-        /// That of the Hook.
+        /// That of the event.
         namespace: Label,
     },
     /// What is to be started, or passed to it, cannot be read now.
@@ -192,9 +192,9 @@ impl Flows {
             .map_err(Error::Stored)
     }
 
-    /// Reads a document that many tenants share, for a Hook in `namespace`. One that names its namespace may hold
-    /// credentials of whoever is there, and a run would hand them to whoever may write Hooks elsewhere; one that names
-    /// none is for all.
+    /// Reads a document that many tenants share, for an event in `namespace`. One that names its namespace may hold
+    /// credentials of whoever is there, and a run would hand them to whoever may write Hooks or Deliveries elsewhere;
+    /// one that names none is for all. Whoever posts a flow says where it runs, and does not come through here.
     fn of_tenant(&self, document: &[u8], namespace: &Label) -> Result<Flow, Error> {
         let read = artisan::read(document).map_err(Error::Document)?;
         let labels = read.labels.unwrap_or_default();
@@ -250,9 +250,9 @@ impl Flows {
             (None, Some(inline)) => (inline.to_string().into(), true),
             (None, None) => (given.bytes()?.clone(), false),
         };
-        let mut flow = match (&source.key, hook) {
-            (Some(_), Some(_)) => self.of_tenant(&document, &namespace)?,
-            _ => self.parse(&document, Some(&namespace))?,
+        let mut flow = match source.key {
+            Some(_) => self.of_tenant(&document, &namespace)?,
+            None => self.parse(&document, Some(&namespace))?,
         };
         for (name, value) in rule.params.iter().filter_map(Value::as_object).flatten() {
             let declared = flow.parameters.iter_mut().find(|known| known.name == *name);

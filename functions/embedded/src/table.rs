@@ -81,6 +81,7 @@ pub(crate) const HOOK: &[Column] = &[
     }),
     AGE_DATE,
     wide("Message", |o, _| condition(o, "Ready", "message")),
+    wide("URL", |o, _| o["status"]["url"].clone()),
     wide("Path", |o, _| o["status"]["path"].clone()),
     number("Rejected", |o, _| o["status"]["rejected"].clone()),
 ];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -12,6 +12,9 @@ use crate::{
         FLOW, Fault, Meanwhile, NAMESPACE, OF_NAMESPACE, Settings, Store, World, build, flow,
     },
 };
+
+/// SHA-256 of nothing.
+const NOTHING: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 fn rule(source: Value) -> Value {
     json!([{"name": "scan", "flow": source}])
@@ -206,6 +209,36 @@ async fn a_flow_that_names_the_namespace_of_another_tenant_is_not_started() {
             (world.runs().await.len(), world.secrets().await.len()),
             (0, 1)
         );
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_write_deliveries_starts_no_flow_of_another_tenant_either() {
+    for (named, outcome) in [(NAMESPACE, "Created"), ("another-tenant", "Failed")] {
+        let world = Settings::default().start();
+        let received = (Timestamp::now() - SignedDuration::from_mins(5)).to_string();
+        let path = format!("/apis/hookrun.dev/v1alpha1/namespaces/{NAMESPACE}/deliveries");
+        let delivery = json!({
+            "apiVersion": "hookrun.dev/v1alpha1", "kind": "Delivery",
+            "metadata": {
+                "name": "by-hand", "labels": {"hookrun.dev/outcome": "Received", "hookrun.dev/flow": "scan"},
+                "annotations": {"hookrun.dev/received-time": received},
+            },
+            "provider": "flow", "key": "by-hand", "receivedTime": received, "outcome": "Received",
+            "payload": {"digest": NOTHING, "size": 0, "contentType": "", "gzip": "H4sIAAAAAAACAwMAAAAAAAAAAAA="},
+            "rules": [{
+                "name": "scan", "outcome": "Received", "run": "by-hand",
+                "flow": {"key": format!("{OF_NAMESPACE}{named}")},
+            }],
+        });
+        let (status, told) = world.call(Method::POST, &path, &delivery).await;
+        assert_eq!(status, StatusCode::CREATED, "{told}");
+        let swept = world.service.sweep(&sweeping(), Timestamp::now()).await;
+        assert_eq!(swept.unwrap().finished, 1, "{named}");
+        let delivery = world.deliveries().await.remove(0);
+        assert_eq!(delivery["outcome"], outcome, "{delivery}");
+        let runs = usize::from(outcome == "Created");
+        assert_eq!(world.runs().await.len(), runs, "{named}");
     }
 }
 
