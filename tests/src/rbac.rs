@@ -72,7 +72,9 @@ pub fn cases() -> Vec<Case> {
                         match tour(cluster, &rest).await {
                             Ok(()) => bail!("nothing needs the right to {right:?}"),
                             Err(error) => ensure!(
-                                format!("{error:#}").contains("is forbidden: User"),
+                                ["is forbidden: User", r#""fault":"forbidden""#]
+                                    .iter()
+                                    .any(|told| format!("{error:#}").contains(told)),
                                 "without {right:?} something else went wrong: {error:#}"
                             ),
                         }

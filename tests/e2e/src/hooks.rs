@@ -366,14 +366,21 @@ async fn one_event(world: &World, hook: &Registered) -> Result<()> {
     let runs = hook.runs(world).await?;
     ensure!(runs.len() == 1, "{} runs", runs.len());
     let what = format!("hooks.hookrun.dev/{}", hook.name);
-    let status = world.get(RUNS, &[&what]).await?["status"].clone();
+    let status = async || anyhow::Ok(world.get(RUNS, &[&what]).await?["status"].clone());
+    let told = status().await?;
     ensure!(
-        status["conditions"][0]["status"] == "True"
-            && status["path"] == format!("/hooks/{RUNS}/{}", hook.name)
-            && status["url"] == format!("https://hooks.e2e.example.com/hooks/{RUNS}/{}", hook.name)
-            && status["secrets"][0]["name"] == *hook.name,
-        "{status:#}"
+        told["path"] == format!("/hooks/{RUNS}/{}", hook.name)
+            && told["url"] == format!("https://hooks.e2e.example.com/hooks/{RUNS}/{}", hook.name)
+            && told["secrets"][0]["name"] == *hook.name,
+        "{told:#}"
     );
+    // An event tells only of the Hook itself; the sweep looks at the cluster around it.
+    until(
+        "the sweep finds the Hook ready",
+        Duration::from_secs(240),
+        async || Ok(status().await?["conditions"][0]["status"] == "True"),
+    )
+    .await?;
     Ok(())
 }
 
