@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use deliveries::resource::HOOKS;
-use hooks::Hook;
+use hooks::{Hook, hook::Condition};
 use jiff::Timestamp;
 
 use crate::{
@@ -75,6 +75,15 @@ pub(super) fn url(hook: &Hook) -> String {
     told.unwrap_or_else(|| format!("/hooks/{namespace}/{name}"))
 }
 
+/// Whether a condition holds, as a word. What nobody has checked yet does not hold, and is no mistake either.
+pub(super) fn holds(condition: &Condition) -> &'static str {
+    match condition.status.as_str() {
+        "True" => "yes",
+        "False" => "no",
+        _ => "unknown",
+    }
+}
+
 /// Whether its events start anything, and why not.
 fn ready(hook: &Hook) -> String {
     let conditions = hook.status.as_ref().map(|status| &status.conditions);
@@ -82,8 +91,8 @@ fn ready(hook: &Hook) -> String {
     let ready = conditions.find(|condition| condition.r#type == "Ready");
     let ready = match ready {
         None => "unknown".to_owned(),
-        Some(ready) if ready.status == "True" => "yes".to_owned(),
-        Some(ready) => format!("no: {}", ready.message),
+        Some(ready) if ready.status == "True" => holds(ready).to_owned(),
+        Some(ready) => format!("{}: {}", holds(ready), ready.message),
     };
     match hook.spec.suspend {
         true => format!("suspended; {ready}"),
@@ -109,18 +118,30 @@ mod tests {
         );
     }
 
-    #[test]
-    fn why_a_hook_is_not_ready_is_not_cut() {
-        let why = "there is no Pipeline ".repeat(20);
-        let condition = hooks::hook::Condition {
+    /// What the last column says of a Hook with this condition.
+    fn shown(status: &str, message: &str) -> String {
+        let condition = Condition {
             r#type: "Ready".to_owned(),
-            status: "False".to_owned(),
-            message: why.clone(),
-            ..hooks::hook::Condition::default()
+            status: status.to_owned(),
+            message: message.to_owned(),
+            ..Condition::default()
         };
         let mut hook = Hook::default();
         hook.status.get_or_insert_default().conditions = vec![condition];
-        let text = text(&[hook], Timestamp::UNIX_EPOCH);
-        assert!(text.contains(&format!("no: {}", why.trim_end())), "{text}");
+        ready(&hook)
+    }
+
+    #[test]
+    fn why_a_hook_is_not_ready_is_not_cut() {
+        let why = "there is no Pipeline ".repeat(20);
+        assert_eq!(shown("False", &why), format!("no: {why}"));
+    }
+
+    #[test]
+    fn what_nobody_has_checked_is_not_called_a_mistake() {
+        assert_eq!(
+            shown("Unknown", "the sweep will"),
+            "unknown: the sweep will"
+        );
     }
 }

@@ -9,7 +9,7 @@ use hooks::{
 };
 use jiff::Timestamp;
 
-use super::list::url;
+use super::list::{holds, url};
 use crate::{
     cli::hooks::Show,
     command::{
@@ -75,18 +75,13 @@ fn ago(time: &str, now: Timestamp) -> String {
 
 fn said(condition: &Condition, now: Timestamp) -> String {
     let Condition {
-        status,
         reason,
         message,
         last_transition_time,
         ..
     } = condition;
     let since = age(last_transition_time, now);
-    let word = match status.as_str() {
-        "True" => "yes",
-        "False" => "no",
-        _ => "unknown",
-    };
+    let word = holds(condition);
     let colon = if message.is_empty() { "" } else { ": " };
     format!("{word} ({reason}, for {since}){colon}{message}")
 }
