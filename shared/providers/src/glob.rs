@@ -2,7 +2,7 @@
 //!
 //! Every pattern is compared in one pass over the path, in time proportional to the product of both lengths, whatever
 //! stands in them: all positions of the pattern that the path may have reached are followed at once, and nothing is
-//! tried again.
+//! tried again. A path that does not begin like the pattern takes less: it is compared up to there.
 
 use thiserror::Error;
 
@@ -29,6 +29,9 @@ pub const PATTERN_BYTES: usize = 512;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Glob {
+    /// What every path begins with that matches: most paths of a push are told from the pattern by this alone.
+    start: String,
+    /// What comes behind it.
     tokens: Vec<Token>,
     negated: bool,
     folders_only: bool,
@@ -114,7 +117,14 @@ impl Glob {
             .chars()
             .collect();
         read(&pattern, &mut tokens)?;
+        let literal = |token: &Token| match token {
+            Token::Is(c) => Some(*c),
+            _ => None,
+        };
+        let start: Vec<char> = tokens.iter().map_while(literal).collect();
+        tokens.drain(..start.len());
         Ok(Self {
+            start: start.into_iter().collect(),
             tokens,
             negated,
             folders_only,
@@ -127,15 +137,38 @@ impl Glob {
         self.reaches(path) != self.negated
     }
 
+    /// How many comparisons this path takes at most: what is to be paid before it is compared.
+    #[must_use]
+    pub fn comparisons(&self, path: &str) -> usize {
+        let behind = path.strip_prefix(&self.start).map_or(0, |rest| {
+            let each: usize = self.tokens.iter().map(Token::comparisons).sum();
+            rest.len().saturating_mul(1 + each)
+        });
+        behind.saturating_add(self.start.len())
+    }
+
     fn reaches(&self, path: &str) -> bool {
+        let Some(rest) = path.strip_prefix(&self.start) else {
+            return false;
+        };
         let mut reached = Reached::new(&self.tokens);
-        for c in path.chars() {
+        for c in rest.chars() {
             if c == '/' && reached.is_end() {
                 return true;
             }
             reached.step(c);
         }
         reached.is_end() && !self.folders_only
+    }
+}
+
+impl Token {
+    /// With how much a character is compared.
+    fn comparisons(&self) -> usize {
+        match self {
+            Self::Set(set) => 1 + set.ranges.len() + set.classes.len(),
+            Self::Is(_) | Self::Any | Self::Star | Self::Folders | Self::Everything => 1,
+        }
     }
 }
 

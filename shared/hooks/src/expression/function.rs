@@ -318,10 +318,8 @@ fn changed<'a>(pattern: &str, evaluation: &Evaluation<'a, '_>) -> Outcome<'a> {
         return Ok(Value::Bool(false));
     };
     for file in files.iter().filter_map(Json::as_str) {
-        // At worst each byte of the path is compared with each of the pattern.
         evaluation.budget.spend(1)?;
-        let comparisons = pattern.len().saturating_mul(file.len());
-        evaluation.budget.spend_bytes(comparisons)?;
+        evaluation.budget.spend_bytes(glob.comparisons(file))?;
         if glob.matches(file) {
             return Ok(Value::Bool(true));
         }

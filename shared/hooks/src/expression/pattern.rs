@@ -19,6 +19,9 @@ const NESTED: u32 = 32;
 const MAX_PATTERNS: usize = 64;
 /// Bytes that the patterns of one Hook may have together, compiled.
 const MAX_COMPILED: usize = 1 << 20;
+/// What makes a pattern large although it is short.
+const SMALLER: &str = "shorten repetitions, and write `[0-9]` for `\\d` and `[A-Za-z0-9_]` for `\\w`, which stand for \
+    the digits and letters of all scripts";
 
 /// The patterns of a Hook. A Hook is read before anybody knows who calls it, so that all its expressions together may
 /// compile so much and no more; equal patterns are compiled once.
@@ -41,7 +44,7 @@ impl Patterns {
         if self.known.len() >= MAX_PATTERNS || self.compiled >= MAX_COMPILED {
             return Err(format!(
                 "is one too many: the expressions of a Hook may have {MAX_PATTERNS} different ones, of {} KiB compiled; \
-                 join them, shorten repetitions, or split the Hook",
+                 join them, {SMALLER}, or split the Hook",
                 MAX_COMPILED >> 10
             ));
         }
@@ -89,7 +92,7 @@ impl Pattern {
                 Err(_) => return Err("is no regular expression (syntax: RE2)".to_owned()),
             }
         }
-        Err("is too large; shorten its repetitions".to_owned())
+        Err(format!("is too large; {SMALLER}"))
     }
 
     /// Whether a part of the text matches.

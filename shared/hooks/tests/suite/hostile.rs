@@ -259,6 +259,18 @@ fn the_patterns_of_a_hook_are_bounded_together() {
     assert!(check(&filtered((0..64).map(same))).is_ok());
 }
 
+/// Their classes have hundreds of ranges, all of which are compiled.
+#[test]
+fn letters_of_all_scripts_are_large_and_the_message_says_what_is_small() {
+    let matches = |class: &str| format!("event.branch.matches('^{class}{{20}}$')");
+    let problems = Expression::parse(&matches("\\\\w")).unwrap_err();
+    let told = problems.join("; ");
+    assert!(told.contains("`[A-Za-z0-9_]` for `\\w`"), "{told}");
+    for small in ["[A-Za-z0-9_]", "[0-9]"] {
+        assert!(Expression::parse(&matches(small)).is_ok(), "{small}");
+    }
+}
+
 #[test]
 fn changed_files_are_paid_for_by_pattern_and_path() {
     let none = json!({});
@@ -280,6 +292,11 @@ fn changed_files_are_paid_for_by_pattern_and_path() {
     // A large push, and an ordinary pattern.
     let path = "services/web/src/pages/account/settings.rs";
     assert_eq!(holds("services/api/**", 20_000, path), Ok(false));
+    // What is told by how a path begins costs the same, however long the path is.
+    let long = format!("services/web/{}", "folder/".repeat(500));
+    assert_eq!(holds("services/api/**", 20_000, &long), Ok(false));
+    let set = "[".to_owned() + &"a-b".repeat(160) + "]";
+    assert_eq!(holds(&set, 1_000, &long), Err(Fault::Exhausted));
 }
 
 #[test]

@@ -173,3 +173,40 @@ fn what_is_no_pattern_matches_nothing_and_says_why() {
         }
     }
 }
+
+#[test]
+fn a_path_that_begins_otherwise_takes_as_many_comparisons_as_the_beginning_has() {
+    let glob = Glob::new("services/api/**").unwrap();
+    let comparisons = |path: &str| glob.comparisons(path);
+    assert_eq!(comparisons("docs/index.md"), "services/api/".len());
+    assert_eq!(
+        comparisons(&format!("docs/{}", "a".repeat(9_000))),
+        "services/api/".len()
+    );
+    assert!(comparisons("services/api/main.rs") > comparisons("services/api/a"));
+    // Every part of a set is compared.
+    let set = |text: &str| Glob::new(text).unwrap().comparisons("a");
+    assert!(set("[a-z0-9]") > set("[a-z]"));
+}
+
+#[test]
+fn the_literal_beginning_of_a_pattern_is_compared_whole() {
+    for (pattern, path, expected) in [
+        ("/docs", "docs", true),
+        ("/docs", "docs/a", true),
+        ("/docs", "docsa", false),
+        ("/docs", "doc", false),
+        ("/docs/", "docs", false),
+        ("/docs/", "docs/a", true),
+        ("!/docs", "doc", true),
+        ("/d\\*c*", "d*cs", true),
+        ("/d\\*c*", "docs", false),
+        ("a/**", "a/", false),
+    ] {
+        assert_eq!(
+            matches_glob(pattern, path),
+            expected,
+            "`{pattern}` `{path}`"
+        );
+    }
+}
