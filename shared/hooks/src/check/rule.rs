@@ -263,7 +263,12 @@ fn accounts(run: &Value, account: &str, place: &str, problems: &mut Vec<Problem>
         // Older versions of Tekton had `taskServiceAccountName`, and a list of them.
         let named =
             fields.filter(|(field, _)| field.to_ascii_lowercase().contains("serviceaccount"));
-        for (field, _) in named.filter(|(_, value)| value.as_str() != Some(account)) {
+        // Tekton reads nothing and an empty name as if neither were there.
+        let other = |value: &Value| {
+            let same = |name| ["", account].contains(&name);
+            !value.is_null() && !value.as_str().is_some_and(same)
+        };
+        for (field, _) in named.filter(|(_, value)| other(value)) {
             let message = format!(
                 "runs of this Hook act as its ServiceAccount `{account}` (`spec.serviceAccountName`); leave this out, or \
                  make a Hook for the other account"
