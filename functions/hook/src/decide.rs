@@ -18,11 +18,9 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{arrival::Arrival, error::Error, known::Known, registry::Slot, service::Asked};
-
-/// Threads at work at once. The system shares the processor among them and the one that everything else is on, so that
-/// one costly decision delays no other one by its whole time.
-const THREADS: usize = 4;
+use crate::{
+    arrival::Arrival, error::Error, known::Known, registry::Slot, service::Asked, threads::Threads,
+};
 
 /// Bytes of memory of a parsed payload that does not wait for larger ones,
 const LITTLE: usize = 1 << 20;
@@ -30,9 +28,9 @@ const LITTLE: usize = 1 << 20;
 /// and of all such together.
 const ALL_LITTLE: usize = 8 << 20;
 
-/// Threads beside the one that everything else is on.
+/// Where requests are worked on beside the one thread that everything else is on.
 pub(crate) struct Workers {
-    threads: Arc<Semaphore>,
+    threads: Threads,
     /// Bytes of memory for all payloads that are parsed at the moment.
     memory: Arc<Semaphore>,
     /// The same for those that take little.
@@ -73,54 +71,74 @@ impl Workers {
     /// All of them, with nothing to do.
     pub(crate) fn new() -> Self {
         Self {
-            threads: Arc::new(Semaphore::new(THREADS)),
+            threads: Threads::new(),
             memory: Arc::new(Semaphore::new(providers::content::MOST_MEMORY)),
             little: Arc::new(Semaphore::new(ALL_LITTLE)),
         }
     }
 
-    /// Work on so many bytes; on another thread unless there are few.
+    /// Work on so many bytes of a sender that has yet to prove itself; on another thread unless there are few.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] where none got free until then.
     pub(crate) async fn aside<T: Send + 'static>(
         &self,
         bytes: usize,
+        until: Instant,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> T {
+    ) -> Result<T, Error> {
         if bytes <= AT_ONCE {
-            return work();
+            return Ok(work());
         }
-        // The semaphore is never closed.
-        let thread = Arc::clone(&self.threads).acquire_owned().await.ok();
-        beside(thread, work).await
+        let thread = async { (self.threads.of(&None).await, self.threads.any().await) };
+        let thread = timeout_at(until, thread).await;
+        let thread = thread.map_err(|_| Error::Threads)?;
+        Ok(beside(thread, work).await)
     }
 
-    /// Reads and decides a request, if its turn comes before the deadline.
+    /// Reads and decides a request, if its turn, and all that it takes, comes until then.
+    ///
+    /// The place among those of its namespace comes before what all share: who waits for that are two of each namespace
+    /// at most, however many it wants.
     ///
     /// # Errors
-    /// [`Error::Share`] where others of the same Hook were before it for too long, or no memory got free.
+    /// [`Error::Share`] where others of the same Hook were before it for too long, [`Error::Namespace`] where others of
+    /// its namespace were; [`Error::Threads`] and [`Rejection::NoMemory`] where those of others were.
     pub(crate) async fn decide(
         &self,
         slot: &Slot,
         case: Case,
-        deadline: Instant,
+        until: Instant,
     ) -> Result<Verdict, Error> {
-        let turn = Arc::clone(&slot.deciding).acquire_owned();
-        let turn = timeout_at(deadline, turn).await.map_err(|_| Error::Share)?;
-        let asked = Arc::clone(&case.asked);
-        let scan = move || providers::content::memory(case.provider, &asked.request());
-        let bytes = self.aside(case.asked.body.len(), scan).await;
+        let turn = timeout_at(until, Arc::clone(&slot.deciding).acquire_owned()).await;
+        let turn = turn.map_err(|_| Error::Share)?;
+        let namespace = Some(slot.place.namespace.clone());
+        let place = timeout_at(until, self.threads.of(&namespace)).await;
+        let place = place.map_err(|_| Error::Namespace)?;
+        let bytes = self.measure(&case, until).await?;
         let room = if bytes > LITTLE {
             &self.memory
         } else {
             &self.little
         };
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let both = async {
-            let memory = Arc::clone(room).acquire_many_owned(bytes).await.ok();
-            (memory, Arc::clone(&self.threads).acquire_owned().await.ok())
-        };
-        let both = timeout_at(deadline, both).await;
-        let held = (turn, both.map_err(|_| Rejection::NoMemory)?);
+        let memory = timeout_at(until, Arc::clone(room).acquire_many_owned(bytes)).await;
+        let memory = memory.map_err(|_| Rejection::NoMemory)?;
+        let thread = timeout_at(until, self.threads.any()).await;
+        let thread = thread.map_err(|_| Error::Threads)?;
+        let held = (turn, place, memory, thread);
         Ok(beside(held, move || case.decide()).await)
+    }
+
+    /// How many bytes of memory a request takes once it is parsed.
+    async fn measure(&self, case: &Case, until: Instant) -> Result<usize, Error> {
+        let (provider, asked) = (case.provider, Arc::clone(&case.asked));
+        let scan = move || providers::content::memory(provider, &asked.request());
+        if case.asked.body.len() <= AT_ONCE {
+            return Ok(scan());
+        }
+        let thread = timeout_at(until, self.threads.any()).await;
+        Ok(beside(thread.map_err(|_| Error::Threads)?, scan).await)
     }
 }
 
@@ -272,5 +290,114 @@ impl Ruling<'_> {
             }
         }
         rules
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use runtime::{Doors, Limits};
+    use tokio::sync::OwnedSemaphorePermit;
+
+    use super::*;
+    use crate::{known::Place, status::Address};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn slot(namespace: &str, name: &str) -> Slot {
+        let place = Place {
+            namespace: namespace.parse().unwrap(),
+            name: name.to_owned(),
+        };
+        let address = Address::of(&place, None);
+        Slot::new(place, address, 1, Doors::new(&Limits::default()).door())
+    }
+
+    fn case(bytes: usize) -> Case {
+        let mut asked = Asked::default();
+        asked.body = format!("{{}}{}", " ".repeat(bytes - 2)).into();
+        let known = Known {
+            hook: Hook::default(),
+            checked: Arc::new(Err(Vec::new())),
+            verifier: None,
+            problems: Vec::new(),
+        };
+        Case {
+            asked: Arc::new(asked),
+            known: Arc::new(known),
+            provider: providers::provider("github").unwrap(),
+            now: Timestamp::UNIX_EPOCH,
+            secret: None,
+            traceparent: None,
+        }
+    }
+
+    /// What the others have is held for as long as the test takes.
+    async fn decided(workers: &Workers, bytes: usize) -> Result<Verdict, Error> {
+        let (slot, until) = (slot("team", "app"), Instant::now() + SECOND);
+        let verdict = workers.decide(&slot, case(bytes), until).await;
+        assert_eq!(Instant::now() < until, verdict.is_ok());
+        verdict
+    }
+
+    async fn threads(workers: &Workers, number: usize) -> Vec<Option<OwnedSemaphorePermit>> {
+        let mut held = Vec::new();
+        for _ in 0..number {
+            held.push(workers.threads.any().await);
+        }
+        held
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_in_vain_is_told_what_for() {
+        let workers = Workers::new();
+        assert!(decided(&workers, 2).await.is_ok());
+
+        let busy = slot("team", "app");
+        let turn = busy.deciding.acquire().await;
+        let waited = workers.decide(&busy, case(2), Instant::now() + SECOND);
+        assert!(matches!(waited.await, Err(Error::Share)));
+        drop(turn);
+
+        let namespace = "team".parse().ok();
+        let others = [
+            workers.threads.of(&namespace).await,
+            workers.threads.of(&namespace).await,
+        ];
+        assert!(matches!(decided(&workers, 2).await, Err(Error::Namespace)));
+        drop(others);
+
+        let all = threads(&workers, 4).await;
+        for bytes in [2, AT_ONCE + 1] {
+            assert!(matches!(
+                decided(&workers, bytes).await,
+                Err(Error::Threads)
+            ));
+        }
+        drop(all);
+
+        let memory = workers.little.acquire_many(8 << 20).await;
+        assert!(matches!(
+            decided(&workers, 2).await,
+            Err(Error::Rejected(Rejection::NoMemory))
+        ));
+        drop(memory);
+        assert!(decided(&workers, AT_ONCE + 1).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_proven_nothing_waits_for_a_thread_no_longer_than_it_may() {
+        let workers = Workers::new();
+        let all = threads(&workers, 4).await;
+        let until = Instant::now() + SECOND;
+        let few = workers.aside(AT_ONCE, until, || 7).await;
+        assert_eq!(few.ok(), Some(7));
+        let many = workers.aside(AT_ONCE + 1, until, || 7).await;
+        assert!(matches!(many, Err(Error::Threads)));
+        assert_eq!(Instant::now(), until);
+        drop(all);
+        let many = workers.aside(AT_ONCE + 1, until + SECOND, || 7).await;
+        assert_eq!(many.ok(), Some(7));
     }
 }

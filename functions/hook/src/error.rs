@@ -65,6 +65,14 @@ pub(crate) enum Error {
     /// The Hook has its share of requests in flight.
     #[error("this hook has as many requests in flight as it may; send it again")]
     Share,
+    /// The Hooks of its namespace have their share of what decides.
+    #[error(
+        "the hooks of this namespace have as many events decided on as they may; send it again"
+    )]
+    Namespace,
+    /// No thread got free in time.
+    #[error("all threads that read events are busy; send it again")]
+    Threads,
     /// It could not be stored, or nobody knows.
     #[error(transparent)]
     NotStored(#[from] deliveries::Error),
@@ -99,7 +107,8 @@ impl Error {
             }
             Self::Content(error) => Problem::new(PAYLOAD, error.to_string()),
             Self::Crowded => later(RETRY_AFTER),
-            Self::Share => Problem::new(SHARE, self.to_string()).retry_after(1),
+            Self::Threads => Problem::new(problem::BUSY, self.to_string()).retry_after(RETRY_AFTER),
+            Self::Share | Self::Namespace => Problem::new(SHARE, self.to_string()).retry_after(1),
             Self::NotStored(deliveries::Error::Busy | deliveries::Error::Taken(_)) => {
                 Problem::new(NOT_STORED, self.to_string()).retry_after(RETRY_AFTER)
             }

@@ -26,6 +26,7 @@ mod status;
 mod strangers;
 mod sweep;
 mod take;
+mod threads;
 mod warning;
 
 use std::sync::Arc;

@@ -209,7 +209,8 @@ impl Registry {
 }
 
 impl Slot {
-    fn new(place: Place, address: Address, share: usize, door: Door) -> Self {
+    /// A name that nobody has asked for yet; so many requests of its Hook may be in flight.
+    pub(crate) fn new(place: Place, address: Address, share: usize, door: Door) -> Self {
         Self {
             place,
             address,

@@ -30,6 +30,14 @@ use crate::{
 /// for an answer as long as that.
 const BODY: Duration = Duration::from_secs(20);
 
+/// How long a body may wait for a thread that looks for the proof in it: as long for every address, since it must not
+/// tell whether there is a Hook. It leaves half of their time to most senders.
+const PROOF: Duration = Duration::from_secs(4);
+
+/// How much of the time that is left to a verified event may go by while it waits for others; the rest is for deciding
+/// on it and storing it. Who waited until the end would be decided on in vain.
+const WAITING: f64 = 0.5;
+
 /// How long a status may take that nobody waits for.
 const STATUS: Duration = Duration::from_secs(1);
 
@@ -89,6 +97,7 @@ impl Address {
 }
 
 /// One request, as it came. Kept by itself, so that it can be worked on beside the thread that it came on.
+#[derive(Default)]
 pub(crate) struct Asked {
     headers: HeaderMap,
     query: String,
@@ -154,9 +163,7 @@ impl Service {
         let (Some(slot), Some(known), Some(verifier), Taken::Kept(mut payload)) =
             (&slot, &known, verifier, taken)
         else {
-            self.workers
-                .aside(bytes, move || providers::pretend(bytes))
-                .await;
+            self.pretend(bytes).await?;
             self.metrics.refused("none", "unknown");
             return Err(self.unproven());
         };
@@ -184,6 +191,13 @@ impl Service {
             return Error::Crowded;
         }
         Error::Unknown
+    }
+
+    /// Does what looking for a proof in so many bytes costs.
+    async fn pretend(&self, bytes: usize) -> Result<(), Error> {
+        let until = Instant::now() + PROOF;
+        let pretend = move || providers::pretend(bytes);
+        self.workers.aside(bytes, until, pretend).await
     }
 
     /// The answer to a CloudEvents `OPTIONS` request. A Hook that does not exist welcomes nobody.
@@ -233,7 +247,8 @@ impl Service {
         }
         let clock = provider.answer_within.mul_f64(0.8).min(self.patience.event);
         let deadline = at.started + clock;
-        let turn = self.registry.enter(found.slot, deadline).await;
+        let waiting = waits_until(Instant::now(), deadline);
+        let turn = self.registry.enter(found.slot, waiting).await;
         let _turn = turn.ok_or(Error::Share)?;
         let used = at.secret.and_then(|at| found.verifier.refs.get(at));
         let case = Case {
@@ -244,7 +259,7 @@ impl Service {
             secret: used.map(|secret| format!("{}/{}", secret.name, secret.key)),
             traceparent: telemetry::current_traceparent(),
         };
-        let decided = match self.workers.decide(found.slot, case, deadline).await? {
+        let decided = match self.workers.decide(found.slot, case, waiting).await? {
             Verdict::Shook(reply) => return Ok(self.shook(provider.name, reply)),
             Verdict::TurnedAway(error) => return Err(Error::Content(error)),
             Verdict::Decided(decided) => *decided,
@@ -294,16 +309,15 @@ impl Service {
                 provider, settings, secrets, &request, seconds,
             ))
         };
-        let verified = self.workers.aside(bytes, verify).await;
+        let until = Instant::now() + PROOF;
+        let verified = self.workers.aside(bytes, until, verify).await?;
         let refusal = match verified.ok_or_else(|| self.unproven())? {
             Ok(Proven::Secret(at)) => return Ok(Some(at)),
             Ok(Proven::Token(claim)) => match self.keys.check(&claim, now).await {
                 Ok(()) => return Ok(None),
                 Err(Distrust::Refused(refusal)) => {
                     // A token is no pass over the body.
-                    self.workers
-                        .aside(bytes, move || providers::pretend(bytes))
-                        .await;
+                    self.pretend(bytes).await?;
                     refusal
                 }
                 Err(Distrust::Keys {
@@ -346,9 +360,29 @@ impl Service {
     }
 }
 
+/// Until when an event waits for others whose sender waits until the deadline.
+fn waits_until(now: Instant, deadline: Instant) -> Instant {
+    now + deadline.saturating_duration_since(now).mul_f64(WAITING)
+}
+
 /// The answer to a request that asks whether somebody is there, where a provider does not sign that. It is the same for
 /// every address: it must not tell which Hooks there are.
 fn unsigned(request: &Request<'_>) -> Option<(&'static str, Reply)> {
     let mut providers = providers::PROVIDERS.iter();
     providers.find_map(|one| Some((one.name, providers::handshake(one, request, None)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_others_has_as_much_time_left_as_it_has_waited() {
+        let now = Instant::now();
+        for seconds in [0, 2, 8] {
+            let left = Duration::from_secs(seconds);
+            assert_eq!(waits_until(now, now + left), now + left / 2);
+        }
+        assert_eq!(waits_until(now + BODY, now), now + BODY);
+    }
 }

@@ -122,15 +122,10 @@ async fn who_waits_in_vain_is_told_to_come_again_within_its_time() {
 async fn a_costly_filter_keeps_nobody_else_from_an_answer() {
     const EVENTS: usize = 8;
     let world = Settings::default().start();
-    let mut costly = build();
-    // As much as an event may cost, over a payload of a few kilobytes.
-    costly["filter"] = "body.items.all(a, body.items.all(b, a <= b || b <= a))".into();
-    world.hook("costly", json!([costly])).await;
+    world.hook("costly", json!([costly()])).await;
     world.hook("shop", json!([build()])).await;
     world.push("shop", "before").await;
-    let mut push: Value = serde_json::from_str(crate::support::PUSH).unwrap();
-    push["items"] = (0..3_000).collect();
-    let body = push.to_string();
+    let body = items(3_000);
     let send = async |id: usize| {
         let signed = headers(&id.to_string(), &body, SECRET);
         world.send("costly", &signed, &body).await
@@ -164,6 +159,65 @@ async fn a_costly_filter_keeps_nobody_else_from_an_answer() {
     let (_, (longest, answered)) = tokio::join!(futures_util::future::join_all(flood), others);
     assert!(longest < alone / 2, "{longest:?} of {alone:?}");
     assert!(answered > 1, "only {answered} events of another Hook");
+}
+
+/// A push over whose payload [`costly`] takes long.
+fn items(number: usize) -> String {
+    let mut push: Value = serde_json::from_str(crate::support::PUSH).unwrap();
+    push["items"] = (0..number).collect();
+    push.to_string()
+}
+
+/// A rule that takes as much time as an event may cost, over a payload of a few kilobytes.
+fn costly() -> Value {
+    let mut costly = build();
+    costly["filter"] = "body.items.all(a, body.items.all(b, a <= b || b <= a))".into();
+    costly
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_costly_flood_is_stored_what_is_decided_on_and_the_rest_is_told_in_time() {
+    const EVENTS: usize = 12;
+    let body = items(3_000);
+    let send = async |world: &World, id: usize| {
+        let signed = headers(&id.to_string(), &body, SECRET);
+        world.send("costly", &signed, &body).await
+    };
+    let world = Settings::default().start();
+    world.hook("costly", json!([costly()])).await;
+    world.hook("shop", json!([build()])).await;
+    let began = Instant::now();
+    send(&world, EVENTS).await;
+    // Time for a few of them.
+    let deadline = began.elapsed() * 6;
+    let world = world.again(Settings {
+        deadline,
+        ..Settings::default()
+    });
+    let flood = futures_util::future::join_all((0..EVENTS).map(|id| send(&world, id)));
+    let others = async {
+        for id in 0..4 {
+            let (status, told) = world.push("shop", &id.to_string()).await;
+            assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+        }
+    };
+    let (answers, ()) = tokio::join!(flood, others);
+    let (stored, refused): (Vec<_>, Vec<_>) = answers
+        .into_iter()
+        .partition(|(status, _)| *status == StatusCode::ACCEPTED);
+    assert!(!stored.is_empty() && !refused.is_empty(), "{refused:?}");
+    // None was decided on in vain.
+    for (_, told) in refused {
+        assert!(
+            told["type"].as_str().unwrap().ends_with("hook-busy"),
+            "{told}"
+        );
+    }
+    let deliveries = world.deliveries().await;
+    let deliveries = deliveries
+        .iter()
+        .filter(|one| one["hook"]["name"] == "costly");
+    assert_eq!(deliveries.count(), stored.len() + 1);
 }
 
 #[tokio::test]
