@@ -71,8 +71,8 @@ impl Kind {
             404 | 410 => Self::NotFound,
             409 => Self::Conflict,
             413 => Self::TooLarge,
-            // etcd's own limit comes through as an internal error.
-            500 if message.contains("request is too large") => Self::TooLarge,
+            // etcd's own limit comes through as an internal error, and so does that of the API server's client of it.
+            500 if is_beyond_etcd(message) => Self::TooLarge,
             _ => Self::Unavailable,
         }
     }
@@ -92,6 +92,13 @@ impl Kind {
     }
 }
 
+/// Whether the API server says that an object, or a page of a list, is more than etcd takes or gives at once.
+fn is_beyond_etcd(message: &str) -> bool {
+    ["request is too large", "message larger than max"]
+        .iter()
+        .any(|told| message.contains(told))
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.slug())
@@ -105,6 +112,31 @@ impl Fault {
             doing: doing.to_owned(),
             message: message.into(),
             retry_after: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_larger_than_the_store_takes_is_no_matter_of_time() {
+        for (status, message) in [
+            (413, "Request entity too large: limit is 3145728"),
+            (500, "etcdserver: request is too large"),
+            (
+                500,
+                "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2100247 vs. 2097152)",
+            ),
+        ] {
+            assert_eq!(Kind::of(status, message), Kind::TooLarge, "{message}");
+        }
+        for message in [
+            "etcdserver: request timed out",
+            "etcdserver: too many requests",
+        ] {
+            assert_eq!(Kind::of(500, message), Kind::Unavailable, "{message}");
         }
     }
 }
