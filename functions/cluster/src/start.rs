@@ -344,7 +344,7 @@ impl Cluster {
 
     /// Deletes a pending run that will not be started; what it owns goes with it.
     async fn delete_run(&self, run: &Planned<'_>, existing: &Existing) -> Result<bool, Fault> {
-        let doing = format!("replacing PipelineRun {}", run.name);
+        let doing = format!("deleting PipelineRun {}", run.name);
         self.delete(
             &runs(run.namespace.as_ref()),
             run.name.as_ref(),
