@@ -20,7 +20,7 @@ use copies::kept_copies;
 
 use crate::{
     Deliveries,
-    commit::keep_all,
+    commit::{TOO_LARGE, keep_all},
     payload::{self, Kept},
     record,
     resource::{self, DELIVERIES},
@@ -58,10 +58,15 @@ impl Came {
         }
     }
 
+    /// What waits ends its reason with [`AGAIN`], so that whoever starts it later knows that the reason is over.
     fn waits(reason: impl Into<String>) -> Self {
+        let mut reason = reason.into();
+        if !reason.ends_with(AGAIN) {
+            reason.push_str(AGAIN);
+        }
         Self {
             outcome: Outcome::Received,
-            reason: reason.into(),
+            reason,
             fault: None,
         }
     }
@@ -70,7 +75,7 @@ impl Came {
         let came = match fault.kind {
             // Somebody or something has to change first, or just answer: the sweep tries again.
             Kind::Unavailable | Kind::Blocked | Kind::Forbidden | Kind::Unauthorized => {
-                Self::waits(format!("{fault}{AGAIN}"))
+                Self::waits(fault.to_string())
             }
             Kind::Refused | Kind::NotFound | Kind::Conflict | Kind::TooLarge => {
                 Self::failed(fault.to_string())
@@ -108,7 +113,7 @@ pub struct Carried {
 pub enum Noted {
     /// It is.
     Written,
-    /// It could not be written down: [`Deliveries::count_try`] is left to do.
+    /// It could not be written down: [`Deliveries::note`] is left to do.
     Unwritten,
     /// Nothing was tried, because somebody else is at work on it.
     Elsewhere,
@@ -136,38 +141,15 @@ impl Deliveries {
         }
     }
 
-    /// Counts a try of a Delivery whose outcome could not be written down in its time, so that it is tried more rarely
-    /// from now on, and given up one day.
+    /// Writes down what a try came to that could not be written down in its time ([`Noted::Unwritten`]), so that its reason
+    /// is on record, and it is tried more rarely from now on and given up one day. What is on record then.
     ///
     /// # Errors
-    /// A [`Fault`]; the try is not counted then.
-    pub async fn count_try(&self, cluster: &Cluster, delivery: &Delivery) -> Result<(), Fault> {
-        let Metadata {
-            namespace, name, ..
-        } = &delivery.metadata;
-        let current: Option<Delivery> = cluster.find(DELIVERIES, namespace, name).await?;
-        let waits = |current: &Delivery| {
-            current.record.outcome == Outcome::Received && is_same_event(current, delivery)
-        };
-        let Some(current) = current.filter(waits) else {
-            return Ok(());
-        };
-        let attempts = current.record.attempts.saturating_add(1);
-        let patch = json!({
-            "metadata": {
-                "resourceVersion": current.metadata.resource_version,
-                "annotations": {resource::ATTEMPTS: attempts.to_string()},
-            },
-            "attempts": attempts,
-        });
-        let counted: Result<serde::de::IgnoredAny, Fault> = cluster
-            .merge(DELIVERIES, namespace, name, Part::Whole, &patch)
-            .await;
-        match counted {
-            // Somebody else is at work on it.
-            Err(fault) if fault.kind == Kind::Conflict => Ok(()),
-            counted => counted.map(drop),
-        }
+    /// A [`Fault`]; it is not on record then.
+    pub async fn note(&self, cluster: &Cluster, mut tried: Delivery) -> Result<Delivery, Fault> {
+        record::conclude(&mut tried, None);
+        let noted = write_down(cluster, tried).await;
+        noted.map_err(|unwritten| unwritten.fault)
     }
 
     /// Starts the runs that are written down and not started yet.
@@ -206,7 +188,9 @@ impl Deliveries {
             .filter(|rule| rule.outcome == Outcome::Received)
             .zip(came)
         {
-            if came.outcome != Outcome::Created {
+            if came.outcome == Outcome::Created {
+                settle(rule);
+            } else {
                 // The reason is on record: it may quote the payload, and a log is read by more people.
                 let fault = came.fault.as_ref().map(|fault| fault.kind.slug());
                 tracing::warn!(
@@ -228,7 +212,7 @@ impl Deliveries {
         }
         let (delivery, noted) = match write_down(cluster, delivery).await {
             Ok(delivery) => (delivery, Noted::Written),
-            Err(delivery) => (*delivery, Noted::Unwritten),
+            Err(tried) => (unwritten(tried.delivery, &tried.fault), Noted::Unwritten),
         };
         Carried {
             delivery,
@@ -256,7 +240,9 @@ impl Deliveries {
         let before = delivery.clone();
         let read = read.as_ref().map(Result::as_ref);
         let kept = self.resolve(cluster, &mut delivery, read, None).await;
-        if delivery.record.rules.iter().all(is_unresolved) {
+        let mut rules = before.record.rules.iter().zip(&delivery.record.rules);
+        if !rules.any(|(before, now)| is_unresolved(before) && now.pipeline_run.is_some()) {
+            // There is no run to be written down before it is started.
             return Ok(delivery);
         }
         record::weigh(&mut delivery, &kept);
@@ -266,11 +252,11 @@ impl Deliveries {
         };
         match written {
             Ok(()) => Ok(delivery),
-            // Somebody else writes, and so is at work on it.
-            Err(fault) if fault.kind == Kind::Conflict => {
+            // Somebody else writes, and so is at work on it; or it was deleted.
+            Err(fault) if matches!(fault.kind, Kind::Conflict | Kind::NotFound) => {
                 Err(Box::new(unwritten(delivery, &fault)))
             }
-            Err(fault) => Ok(not_looked_up(before, &fault)),
+            Err(fault) => Ok(not_looked_up(before, fault)),
         }
     }
 
@@ -290,7 +276,7 @@ impl Deliveries {
             Ok(true) => None,
             Ok(false) => Some(Came::failed(rights::lacking(namespace, account))),
             Err(fault) => Some(Came::waits(format!(
-                "cannot ask whether runs may be started: {fault}{AGAIN}"
+                "cannot ask whether runs may be started: {fault}"
             ))),
         }
     }
@@ -373,33 +359,60 @@ async fn needed(cluster: &Cluster, delivery: &Delivery) -> Option<Result<Bytes, 
     Some(payload::unpack(cluster, delivery).await)
 }
 
-/// A Delivery whose flows were looked up, without what that gave, because it could not be kept.
-fn not_looked_up(mut delivery: Delivery, fault: &Fault) -> Delivery {
+/// What a rule says whose run is started: why it could not be before is over.
+pub(crate) fn settle(rule: &mut RuleRecord) {
+    if rule.reason.ends_with(AGAIN) {
+        "matches".clone_into(&mut rule.reason);
+    }
+}
+
+/// A Delivery whose flows were looked up, without what that gave, because it could not be kept. What no other try can
+/// keep either is failed.
+fn not_looked_up(mut delivery: Delivery, fault: Fault) -> Delivery {
+    let came = match fault.kind {
+        Kind::TooLarge => Came::failed(TOO_LARGE),
+        _ => Came::of(fault),
+    };
     let rules = delivery.record.rules.iter_mut();
     for rule in rules.filter(|rule| is_unresolved(rule)) {
-        rule.reason = format!("{fault}{AGAIN}");
+        rule.outcome = came.outcome;
+        rule.reason.clone_from(&came.reason);
     }
     delivery
+}
+
+/// What is not on record, and why.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    /// What should be.
+    pub(crate) delivery: Delivery,
+    /// Why it is not.
+    pub(crate) fault: Fault,
 }
 
 /// Writes down what became of a Delivery, over the edition that was read; what is on record afterwards.
 ///
 /// # Errors
-/// The Delivery, where nothing could be written.
+/// What is not on record, as it was to be written last.
 pub(crate) async fn write_down(
     cluster: &Cluster,
     mut delivery: Delivery,
-) -> Result<Delivery, Box<Delivery>> {
-    for _ in 0..TRIES {
+) -> Result<Delivery, Box<Unwritten>> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
         let fault = match write_once(cluster, &mut delivery).await {
             Ok(()) => return Ok(delivery),
             Err(fault) => fault,
         };
-        let metadata = &delivery.metadata;
-        if fault.kind != Kind::Conflict {
-            return Err(Box::new(unwritten(delivery, &fault)));
+        match fault.kind {
+            Kind::Conflict if tries < TRIES => {}
+            // Deleted meanwhile: what became of it is in the answer.
+            Kind::NotFound => return Ok(delivery),
+            _ => return Err(Box::new(Unwritten { delivery, fault })),
         }
         // Somebody wrote in between; perhaps we did, and the answer was lost.
+        let metadata = &delivery.metadata;
         let current: Result<Option<Delivery>, Fault> = cluster
             .find(DELIVERIES, &metadata.namespace, &metadata.name)
             .await;
@@ -411,13 +424,10 @@ pub(crate) async fn write_down(
                 delivery = joined;
             }
             Ok(Some(current)) => return Ok(current),
-            // Deleted meanwhile: what became of it is in the answer.
             Ok(None) => return Ok(delivery),
-            Err(fault) => return Err(Box::new(unwritten(delivery, &fault))),
+            Err(fault) => return Err(Box::new(Unwritten { delivery, fault })),
         }
     }
-    delivery.record.outcome = Outcome::Received;
-    Err(Box::new(delivery))
 }
 
 /// Whether two editions are of one evaluation of one event. What failed is evaluated again when it comes again.

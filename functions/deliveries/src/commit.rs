@@ -42,8 +42,9 @@ use crate::{
 const LOOKS: usize = 4;
 
 /// What a rule says of a run that cannot be written down.
-const TOO_LARGE: &str = "too large to record: what is to be started, with its parameters, is more than one object of the cluster \
-                         holds (about 1.5 MB); pass less of the payload as parameters, and the rest as a file (payload)";
+pub(crate) const TOO_LARGE: &str = "too large to record: what is to be started, with its parameters, is more than one \
+                                    object of the cluster holds (about 1.5 MB); pass less of the payload as parameters, \
+                                    and the rest as a file (payload)";
 
 /// An event, decided on, that is to be stored.
 #[derive(Debug)]

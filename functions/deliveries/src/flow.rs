@@ -25,7 +25,7 @@ use tokio::time::timeout_at;
 
 use crate::{
     Deliveries,
-    carry::{AGAIN, is_unresolved},
+    carry::{AGAIN, is_unresolved, settle},
     payload::{self, Kept},
     privileged::privileged_steps,
     record, resource,
@@ -463,9 +463,7 @@ pub fn write(delivery: &Delivery, rule: &mut RuleRecord, run: &Run) -> Vec<Kept>
         metadata["annotations"][resource::COPIES] = names.join(",").into();
     }
     rule.params = None;
-    if rule.reason.ends_with(AGAIN) {
-        "matches".clone_into(&mut rule.reason);
-    }
+    settle(rule);
     rule.run = Some(run.name.to_string());
     rule.pipeline_run = Some(object);
     kept

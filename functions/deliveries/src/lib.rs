@@ -7,8 +7,8 @@
 //! It takes no event itself, keeps nothing between events that matters, and never decides anything twice.
 //!
 //! In reading order: `commit` stores an event exactly once, with the drawing; `carry` starts what was decided; `flow` looks
-//! up what a flow consists of; `record` is the object, `payload` where its bytes are, `stores` how long is waited for them; `wait` says when what could not be
-//! started is tried again.
+//! up what a flow consists of; `record` is the object, `payload` where its bytes are, `stores` how long is waited for them;
+//! `wait` says when what could not be started is tried again, and ends what is not.
 
 pub mod aside;
 pub mod carry;

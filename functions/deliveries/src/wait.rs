@@ -7,7 +7,11 @@
 use std::time::Duration;
 
 use cluster::{Cluster, Fault, Planned};
-use hooks::{Delivery, Outcome, delivery::RuleRecord, object::Metadata};
+use hooks::{
+    Delivery, Outcome,
+    delivery::{Record, RuleRecord},
+    object::Metadata,
+};
 use jiff::Timestamp;
 
 use crate::{
@@ -31,6 +35,12 @@ pub fn received(metadata: &Metadata) -> &str {
 /// Whether somebody asked for it beside the function, so that no request is at work on it.
 pub fn is_replay(metadata: &Metadata) -> bool {
     metadata.annotations.contains_key(resource::REPLAY_OF)
+}
+
+/// Whether an event has no identity: what somebody posted for a flow without a name for it. Its sender was told of its run, or
+/// brings it again as another event; so nobody else may start it, or it would run twice. A replay is somebody's wish.
+pub fn is_nameless(record: &Record) -> bool {
+    record.hook.is_none() && record.delivery_id.is_empty() && record.replay_of.is_none()
 }
 
 /// When a Delivery that is still `Received` is to be tried next, in milliseconds since 1970: at the age of `takeover`,
@@ -97,66 +107,104 @@ impl Deliveries {
         abandon(cluster, delivery, given_up).await
     }
 
-    /// Ends an event whose sender was told that nothing was started, and has no name for it under which it could come
-    /// again: what is left of it must not start beside what the sender posts next. What is on record of it, where it was
-    /// stored by the same request.
+    /// Ends an event without identity ([`is_nameless`]) that a process left which was killed, or could not write down what
+    /// became of it: `Created` where its run is started, else `Failed`, with what its sender or anybody can do. What is given
+    /// back is what is on record.
     ///
     /// # Errors
-    /// An [`Error`](crate::Error); nobody knows then what is left of it.
+    /// A [`Fault`]; it is still to be ended then.
+    pub async fn end_nameless(
+        &self,
+        cluster: &Cluster,
+        delivery: Delivery,
+    ) -> Result<Delivery, Fault> {
+        let name = delivery.metadata.name.clone();
+        let ended = |rule: &RuleRecord| {
+            let last = match rule.reason.trim_end_matches(AGAIN) {
+                "" => String::new(),
+                last => format!(" ({last})"),
+            };
+            format!(
+                "there is no run of it{last}, and the sweep starts none: the event has no identity (Idempotency-Key), and a \
+                 sender that got no answer posts it again; where nobody does, replay it (hookrun deliveries replay {name})"
+            )
+        };
+        abandon(cluster, delivery, ended).await
+    }
+
+    /// Ends an event whose sender was told that nothing was started, and has no name for it under which it could come
+    /// again: what is left of it must not start beside what the sender posts next. Whether its run is started after all.
+    ///
+    /// # Errors
+    /// An [`Error`](crate::Error); nobody knows then what is left of it, and the sweep ends it.
     pub async fn disown(
         &self,
         cluster: &Cluster,
         event: &Delivery,
         reason: &str,
-    ) -> Result<Option<Delivery>, crate::Error> {
+    ) -> Result<bool, crate::Error> {
         let found = self.find(cluster, event).await?;
         let request = |one: &Delivery| one.metadata.annotations.get(resource::REQUEST).cloned();
         let Some(ours) = found.filter(|found| request(found) == request(event)) else {
-            return Ok(None);
+            return Ok(false);
         };
+        let is_created = |one: &Delivery| one.record.outcome == Outcome::Created;
+        if ours.record.outcome != Outcome::Received {
+            return Ok(is_created(&ours));
+        }
         let told = |rule: &RuleRecord| match rule.reason.trim_end_matches(AGAIN) {
             "" => reason.to_owned(),
             last => format!("{reason}: {last}"),
         };
-        let ended = abandon(cluster, ours, told).await?;
-        Ok(Some(ended))
+        let ended = ended(cluster, ours, told).await?;
+        let is_started = is_created(&ended);
+        match carry::write_down(cluster, ended).await {
+            Ok(on_record) => Ok(is_created(&on_record)),
+            // It runs, whoever writes that down: the sweep does.
+            Err(_) if is_started => Ok(true),
+            Err(unwritten) => Err(unwritten.fault.into()),
+        }
     }
 }
 
-/// Ends what waits of a Delivery, for a reason, and takes back runs that wait with it; a run that was started meanwhile
-/// is on record from now on. What is given back is what is on record.
+/// Ends what waits of a Delivery, for a reason, and writes that down. What is given back is what is on record.
 async fn abandon(
+    cluster: &Cluster,
+    delivery: Delivery,
+    reason: impl Fn(&RuleRecord) -> String,
+) -> Result<Delivery, Fault> {
+    let ended = ended(cluster, delivery, reason).await?;
+    let written = carry::write_down(cluster, ended).await;
+    written.map_err(|unwritten| unwritten.fault)
+}
+
+/// A Delivery of which nothing waits any more, yet to be written down: runs that wait with it are taken back, and one that
+/// was started meanwhile is `Created`.
+async fn ended(
     cluster: &Cluster,
     mut delivery: Delivery,
     reason: impl Fn(&RuleRecord) -> String,
 ) -> Result<Delivery, Fault> {
-    let mut ended = Vec::new();
-    for rule in &delivery.record.rules {
-        ended.push(match rule.outcome {
-            Outcome::Received if is_started(cluster, &delivery, rule).await? => RuleRecord {
-                outcome: Outcome::Created,
-                ..rule.clone()
-            },
-            Outcome::Received => RuleRecord {
-                outcome: Outcome::Failed,
-                reason: reason(rule),
-                ..rule.clone()
-            },
-            _ => rule.clone(),
-        });
+    let mut rules = delivery.record.rules.clone();
+    for rule in &mut rules {
+        if rule.outcome != Outcome::Received {
+            continue;
+        }
+        if is_started(cluster, &delivery, rule).await? {
+            rule.outcome = Outcome::Created;
+            carry::settle(rule);
+        } else {
+            rule.outcome = Outcome::Failed;
+            rule.reason = reason(rule);
+        }
     }
-    // All runs may be started, and only that not be on record: the next sweep finds them.
-    if ended == delivery.record.rules {
-        return Ok(delivery);
-    }
-    delivery.record.rules = ended;
+    delivery.record.rules = rules;
     record::conclude(&mut delivery, None);
-    let written = carry::write_down(cluster, delivery).await;
-    Ok(written.unwrap_or_else(|unwritten| *unwritten))
+    Ok(delivery)
 }
 
-/// Whether the run of a rule is started after all. One that waits for the rest of what it needs is deleted: nobody would
-/// come back to it.
+/// Whether the run of a rule is started after all. A run of it that waits for the rest of what it needs is deleted: nobody
+/// would come back to it.
 async fn is_started(
     cluster: &Cluster,
     delivery: &Delivery,

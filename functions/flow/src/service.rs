@@ -350,10 +350,10 @@ impl Service {
         let deadline = Instant::now() + LAST_WORD;
         let cluster = Cluster::until(self.client.clone(), self.patience.attempt, deadline);
         match self.deliveries.disown(&cluster, event, DISOWNED).await {
-            Ok(ended) => ended.is_some_and(|ended| ended.record.outcome == hooks::Outcome::Created),
+            Ok(is_started) => is_started,
             Err(error) => {
                 let name = &event.metadata.name;
-                tracing::warn!(delivery = name, %error, "the sweep may start what its sender posts again");
+                tracing::warn!(delivery = name, %error, "the sweep ends what its sender posts again");
                 false
             }
         }

@@ -184,10 +184,12 @@ impl Sweep<'_> {
         asked
     }
 
-    /// Lists the Deliveries that are labelled `Received`, page by page.
+    /// Lists the Deliveries that are labelled `Received`, page by page. After an error none of them is in mind: they are found
+    /// among all Deliveries then.
     async fn received(&mut self, namespace: Option<&str>) -> Result<(), Fault> {
         let labels = format!("{}={}", resource::OUTCOME, outcome_text(Outcome::Received));
         let mut from = String::new();
+        let mut before = self.left.len();
         loop {
             let listing = Listing {
                 namespace,
@@ -198,12 +200,19 @@ impl Sweep<'_> {
             };
             // Once: an API server that needs longer to select them than to show all is not asked again and again.
             let once = self.service.patience.attempt;
-            let page = self.page::<Item>(once, DELIVERIES, listing).await?;
+            let page = match self.page::<Item>(once, DELIVERIES, listing).await {
+                Ok(page) => page,
+                Err(fault) => {
+                    self.left.truncate(before);
+                    return Err(fault);
+                }
+            };
             for Item { metadata } in &page.items {
                 let left = self.left(metadata);
                 self.left.extend(left);
             }
             self.hurry().await;
+            before = before.min(self.left.len());
             match page.next {
                 Some(next) if self.goes_on() => from = next,
                 _ => return Ok(()),

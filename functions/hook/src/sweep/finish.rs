@@ -6,7 +6,7 @@ use std::{
 };
 
 use ::hooks::{Delivery, Outcome, object::Metadata};
-use cluster::Fault;
+use cluster::{Cluster, Fault};
 use deliveries::{carry::Noted, record::outcome_text, resource::DELIVERIES, wait};
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -97,20 +97,8 @@ impl Sweep<'_> {
         let Some(delivery) = found.await?.filter(waits) else {
             return Ok(Finish::Elsewhere);
         };
-        let deliveries = &self.service.deliveries;
-        let carried = deliveries.carry_out(&cluster, delivery, None).await;
-        let rest = self.cluster_for(LAST_WORD);
-        let delivery = match carried.noted {
-            Noted::Elsewhere => return Ok(Finish::Elsewhere),
-            Noted::Unwritten => {
-                deliveries.count_try(&rest, &carried.delivery).await?;
-                return Ok(Finish::Waits);
-            }
-            Noted::Written => {
-                let age = self.options.sweep_give_up;
-                let tried = carried.delivery;
-                deliveries.give_up(&rest, tried, age, self.now).await?
-            }
+        let Some(delivery) = self.go_on(&cluster, delivery).await? else {
+            return Ok(Finish::Elsewhere);
         };
         if delivery.record.outcome == Outcome::Received {
             return Ok(Finish::Waits);
@@ -124,6 +112,29 @@ impl Sweep<'_> {
             "finished what was left"
         );
         Ok(Finish::Done)
+    }
+
+    /// Tries a Delivery once more, or ends it where its sender brings it again under another name. What is on record of it
+    /// then; nothing where others are at work on it.
+    async fn go_on(
+        &self,
+        cluster: &Cluster,
+        delivery: Delivery,
+    ) -> Result<Option<Delivery>, Fault> {
+        let deliveries = &self.service.deliveries;
+        if wait::is_nameless(&delivery.record) {
+            return deliveries.end_nameless(cluster, delivery).await.map(Some);
+        }
+        let carried = deliveries.carry_out(cluster, delivery, None).await;
+        let rest = self.cluster_for(LAST_WORD);
+        let tried = match carried.noted {
+            Noted::Elsewhere => return Ok(None),
+            Noted::Unwritten => deliveries.note(&rest, carried.delivery).await?,
+            Noted::Written => carried.delivery,
+        };
+        let age = self.options.sweep_give_up;
+        let left = deliveries.give_up(&rest, tried, age, self.now).await?;
+        Ok(Some(left))
     }
 }
 

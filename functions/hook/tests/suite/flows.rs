@@ -224,7 +224,7 @@ async fn whoever_may_write_deliveries_starts_no_flow_of_another_tenant_either() 
                 "name": "by-hand", "labels": {"hookrun.dev/outcome": "Received", "hookrun.dev/flow": "scan"},
                 "annotations": {"hookrun.dev/received-time": received},
             },
-            "provider": "flow", "key": "by-hand", "receivedTime": received, "outcome": "Received",
+            "provider": "flow", "key": "by-hand", "deliveryId": "1", "receivedTime": received, "outcome": "Received",
             "payload": {"digest": NOTHING, "size": 0, "contentType": "", "gzip": "H4sIAAAAAAACAwMAAAAAAAAAAAA="},
             "rules": [{
                 "name": "scan", "outcome": "Received", "run": "by-hand",
@@ -311,6 +311,58 @@ async fn what_a_flow_that_was_looked_up_needs_and_cannot_get_is_a_try() {
     }
     let delivery = world.deliveries().await.remove(0);
     assert_eq!(delivery["outcome"], "Failed", "{delivery}");
+}
+
+/// Whose flow was not looked up when it came; `rules` are beside the one that starts it.
+async fn not_looked_up(rules: &[Value]) -> World {
+    let world = Settings {
+        flow_store: Store::Down,
+        ..Settings::default()
+    }
+    .start();
+    let mut all = rule(json!({"key": FLOW}));
+    let all_rules = all.as_array_mut().unwrap();
+    all_rules.extend_from_slice(rules);
+    world.hook("shop", all).await;
+    let (_, told) = world.push("shop", "1").await;
+    assert_eq!(told["outcome"], "Received", "{told}");
+    world
+}
+
+/// Writes of a Delivery among the requests of a sweep, by their numbers.
+async fn patches(world: &World, fault: Option<Fault>) -> Vec<usize> {
+    world.fail(fault);
+    let later = Timestamp::now() + SignedDuration::from_secs(61);
+    let swept = world.service.sweep(&sweeping(), later).await.unwrap();
+    assert_eq!(swept.failed, None);
+    let seen = world.seen();
+    let is_patch = |told: &str| told.starts_with("PATCH") && told.contains("/deliveries/");
+    let numbered = seen.iter().enumerate();
+    numbered
+        .filter_map(|(number, told)| is_patch(told).then_some(number))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_flow_that_is_too_large_to_be_written_down_is_no_matter_of_time() {
+    let looked_up = async || not_looked_up(&[]).await.again(Settings::default());
+    let first = patches(&looked_up().await, None).await[0];
+    let world = looked_up().await;
+    patches(&world, Some(Fault::TooLarge(first))).await;
+    let delivery = world.deliveries().await.remove(0);
+    assert_eq!(delivery["outcome"], "Failed", "{delivery}");
+    let reason = delivery["rules"][0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("too large to record"), "{reason}");
+    assert_eq!(world.runs().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_try_that_finds_nothing_new_is_written_down_once() {
+    let world = not_looked_up(&[build()]).await;
+    assert_eq!(patches(&world, None).await.len(), 1);
+    let delivery = world.deliveries().await.remove(0);
+    assert_eq!(delivery["rules"][1]["outcome"], "Created", "{delivery}");
+    assert_eq!(delivery["attempts"], 2);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod events;
 mod faults;
 mod flows;
 mod limits;
+mod nameless;
 mod strangers;
 mod support;
 mod sweep;

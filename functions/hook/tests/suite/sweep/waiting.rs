@@ -82,11 +82,12 @@ async fn nothing_is_given_up_that_nobody_has_tried() {
 }
 
 #[tokio::test]
-async fn a_try_that_takes_all_its_time_is_counted_and_what_it_left_is_taken_back() {
+async fn a_try_that_takes_all_its_time_is_on_record_and_given_up_one_day() {
     let world = Settings::default().start();
-    let mut rule = build();
-    rule["payload"] = json!({"workspace": "event"});
-    world.hook("shop", json!([rule])).await;
+    let mut with_payload = build();
+    with_payload["name"] = "scan".into();
+    with_payload["payload"] = json!({"workspace": "event"});
+    world.hook("shop", json!([with_payload, build()])).await;
     world.edit("shop", json!({"quota": {"perMinute": 0}})).await;
     world.push("shop", "1").await;
     let next = world.again(Settings {
@@ -95,38 +96,57 @@ async fn a_try_that_takes_all_its_time_is_counted_and_what_it_left_is_taken_back
     });
     // The run is made, and waits for what it is to own.
     next.fail(Some(Fault::Silent("/secrets")));
-    let later = |seconds| Timestamp::now() + SignedDuration::from_secs(seconds);
-    for tries in 1..=5 {
-        let second = 172_800 + tries;
-        let swept = next
-            .service
-            .sweep(&sweeping(), later(second))
-            .await
-            .unwrap();
-        assert_eq!((swept.waiting, swept.failed), (1, None));
+    let sweep = async |tries: u32| {
+        let later = Timestamp::now() + SignedDuration::from_secs(172_800 + i64::from(tries));
+        let swept = next.service.sweep(&sweeping(), later).await.unwrap();
+        assert_eq!(swept.failed, None);
         let delivery = world.deliveries().await.remove(0);
         let told = &delivery["metadata"]["annotations"]["hookrun.dev/attempts"];
         assert_eq!(
             (&delivery["attempts"], told),
             (&json!(tries), &json!(tries.to_string()))
         );
+        // What was started in the same time is not forgotten.
+        assert_eq!(delivery["rules"][1]["outcome"], "Created", "{delivery}");
+        ((swept.waiting, swept.finished), delivery)
+    };
+    for tries in 1..5 {
+        let (done, delivery) = sweep(tries).await;
+        assert_eq!((done, &delivery["outcome"]), ((1, 0), &json!("Received")));
+        let reason = delivery["reason"].as_str().unwrap();
+        assert!(
+            reason.contains("creating Secret") && reason.contains("in time"),
+            "{reason}"
+        );
     }
-    assert_eq!(
-        world.runs().await[0]["spec"]["status"],
-        "PipelineRunPending"
+    assert_eq!(world.runs().await.len(), 2);
+    let (done, delivery) = sweep(5).await;
+    assert_eq!((done, &delivery["outcome"]), ((0, 1), &json!("Failed")));
+    let reason = delivery["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("given up after 5 tries") && reason.contains("creating Secret"),
+        "{reason}"
     );
-    // A try that ends in its time is the one that gives it up.
-    next.fail(Some(Fault::Full));
-    let refused = Fault::NoSecrets;
-    next.fail(Some(refused));
-    let swept = next
-        .service
-        .sweep(&sweeping(), later(172_810))
-        .await
-        .unwrap();
-    assert_eq!((swept.finished, swept.failed), (1, None));
-    assert_eq!(world.deliveries().await[0]["outcome"], "Failed");
-    assert_eq!(world.runs().await.len(), 0);
+    // What waited is taken back.
+    assert_eq!(world.runs().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_started_at_last_does_not_say_why_it_was_not() {
+    let world = Settings::default().start();
+    world.hook("shop", json!([build()])).await;
+    world.fail(Some(Fault::Full));
+    let (_, told) = world.push("shop", "1").await;
+    assert!(told["reason"].as_str().unwrap().contains("tried again"));
+    world.fail(None);
+    let later = Timestamp::now() + SignedDuration::from_secs(61);
+    let swept = world.service.sweep(&sweeping(), later).await.unwrap();
+    assert_eq!(swept.finished, 1);
+    let rule = &world.deliveries().await[0]["rules"][0];
+    assert_eq!(
+        (&rule["outcome"], &rule["reason"]),
+        (&json!("Created"), &json!("matches"))
+    );
 }
 
 #[tokio::test]

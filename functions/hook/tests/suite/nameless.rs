@@ -1,0 +1,104 @@
+//! What the sweep does with flows that were posted without an identity, and whose process was killed: whoever sent one got
+//! no answer and posts it again, under another name.
+
+use http::{Method, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::{
+    faults::sweeping,
+    support::{NAMESPACE, Settings, World},
+};
+
+/// Digest of nothing, and nothing as it is stored.
+const NOTHING: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const GZIP: &str = "H4sIAAAAAAACAwMAAAAAAAAAAAA=";
+
+fn run() -> Value {
+    let event = json!({"hookrun.dev/event": "request 1"});
+    json!({
+        "apiVersion": "tekton.dev/v1", "kind": "PipelineRun",
+        "metadata": {"name": "scan-pr-1", "namespace": NAMESPACE, "annotations": event},
+        "spec": {"pipelineRef": {"name": "scan"}},
+    })
+}
+
+/// Leaves an event as a process does that is killed before it started the run.
+async fn left(more: Value) -> World {
+    let world = Settings::default().start();
+    let received = (Timestamp::now() - SignedDuration::from_mins(5)).to_string();
+    let mut delivery = json!({
+        "apiVersion": "hookrun.dev/v1alpha1", "kind": "Delivery",
+        "metadata": {
+            "name": "scan-pr-1", "labels": {"hookrun.dev/outcome": "Received", "hookrun.dev/flow": "scan"},
+            "annotations": {"hookrun.dev/received-time": received},
+        },
+        "provider": "artisan", "key": "request 1", "receivedTime": received, "outcome": "Received",
+        "payload": {"digest": NOTHING, "size": 0, "contentType": "", "gzip": GZIP},
+        "rules": [{"name": "scan", "outcome": "Received", "run": "scan-pr-1", "pipelineRun": run()}],
+    });
+    for (field, value) in more.as_object().into_iter().flatten() {
+        delivery[field] = value.clone();
+    }
+    let path = format!("/apis/hookrun.dev/v1alpha1/namespaces/{NAMESPACE}/deliveries");
+    create(&world, &path, &delivery).await;
+    world
+}
+
+async fn create(world: &World, path: &str, object: &Value) {
+    let (status, told) = world.call(Method::POST, path, object).await;
+    assert_eq!(status, StatusCode::CREATED, "{told}");
+}
+
+async fn create_run(world: &World, run: &Value) {
+    let path = format!("/apis/tekton.dev/v1/namespaces/{NAMESPACE}/pipelineruns");
+    create(world, &path, run).await;
+}
+
+/// What is on record after a sweep that finishes it.
+async fn swept(world: &World) -> Value {
+    let swept = world.service.sweep(&sweeping(), Timestamp::now()).await;
+    let swept = swept.unwrap();
+    assert_eq!((swept.finished, swept.failed), (1, None));
+    world.deliveries().await.remove(0)
+}
+
+#[tokio::test]
+async fn what_its_sender_posts_again_is_not_started_beside_that() {
+    let world = left(json!({})).await;
+    let delivery = swept(&world).await;
+    assert_eq!(delivery["outcome"], "Failed", "{delivery}");
+    let reason = delivery["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("posts it again") && reason.contains("hookrun deliveries replay scan-pr-1"),
+        "{reason}"
+    );
+    assert_eq!(world.runs().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_run_that_waits_for_the_rest_of_what_it_needs_is_deleted() {
+    let world = left(json!({})).await;
+    let mut waits = run();
+    waits["spec"]["status"] = "PipelineRunPending".into();
+    create_run(&world, &waits).await;
+    assert_eq!(swept(&world).await["outcome"], "Failed");
+    assert_eq!(world.runs().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_run_that_was_started_is_on_record() {
+    let world = left(json!({})).await;
+    create_run(&world, &run()).await;
+    assert_eq!(swept(&world).await["outcome"], "Created");
+    assert_eq!(world.runs().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_has_a_name_or_is_replayed_is_started() {
+    for more in [json!({"deliveryId": "1"}), json!({"replayOf": "scan-pr-0"})] {
+        let world = left(more.clone()).await;
+        assert_eq!(swept(&world).await["outcome"], "Created", "{more}");
+        assert_eq!(world.runs().await.len(), 1, "{more}");
+    }
+}
