@@ -79,6 +79,13 @@ async fn a_replay_is_decided_by_the_hook_of_today_and_runs_once(_: Arc<Cluster>)
     // Of an hour that is over there is nothing.
     let until = desk.run(&[&by_filter[..], &["--until", "30m"]].concat())?;
     ensure!(until.status.code() == Some(2), "{until:?}");
+    // The beginning of a type is none, unless it says so.
+    let beginning = desk.run(&[&by_filter[..], &["--again", "--event", "pus"]].concat())?;
+    let told = String::from_utf8_lossy(&beginning.stderr);
+    ensure!(
+        beginning.status.code() == Some(2) && told.contains("nothing is replayed"),
+        "{told}"
+    );
     let second = desk.json(&[&by_filter[..], &["--again"]].concat())?;
     ensure!(
         second.as_array().map(Vec::len) == Some(1) && second[0]["outcome"] == "Created",
@@ -87,6 +94,12 @@ async fn a_replay_is_decided_by_the_hook_of_today_and_runs_once(_: Arc<Cluster>)
     ensure!(
         desk.runs().await?.len() == 2,
         "another replay is another run"
+    );
+    // The same replay is shown, and started once.
+    let same = desk.json(&[&by_filter[..], &["--id", "once"]].concat())?;
+    ensure!(
+        same[0]["metadata"]["uid"] == first[0]["metadata"]["uid"] && desk.runs().await?.len() == 2,
+        "{same}"
     );
     let nobody = desk.run(&["deliveries", "replay", "no-such-delivery"])?;
     ensure!(nobody.status.code() == Some(2), "{nobody:?}");

@@ -25,8 +25,9 @@ pub(crate) enum Deliveries {
     /// The new Delivery says what is to be started before anything is; the sweep starts it, once, also if this command
     /// is ended meanwhile. Replaying twice starts two runs, unless both have the same --id.
     ///
-    /// The exit code is 0 if all were replayed (or would be), 1 if one was not, 2 if none could be found, 3 if they had
-    /// not ended when the time of --wait was over.
+    /// The exit code is 0 if all were replayed (or would be, or were before), 1 if one was not, 2 if there is nothing to
+    /// replay, since a name means no Delivery or the options select none, 3 if they had not ended when the time of --wait
+    /// was over.
     #[command(
         after_help = "Examples:\n  hookrun deliveries replay github-k3v9x0q2ab --wait 5m\n  \
         hookrun deliveries replay --hook github --since 3h --until 1h --outcome failed --dry-run"
@@ -61,7 +62,7 @@ pub(crate) struct Selection {
     )]
     pub(crate) outcome: Option<Outcome>,
 
-    /// Only of this type, as the provider calls it; a `*` at the end stands for anything.
+    /// Only of exactly this type, as the provider calls it; a `*` at the end stands for anything.
     #[arg(long, env = "HOOKRUN_EVENT_TYPE", value_name = "TYPE")]
     pub(crate) event: Option<String>,
 
@@ -148,7 +149,8 @@ pub(crate) struct Replay {
     #[arg(long, env = "HOOKRUN_DRY_RUN", value_parser = BoolishValueParser::new())]
     pub(crate) dry_run: bool,
 
-    /// Identity of this replay: repeating the command with the same one starts nothing new. Made up if not given.
+    /// Identity of this replay: repeating the command with the same one starts nothing new, and shows what became of the
+    /// replays. Made up if not given.
     #[arg(long, env = "HOOKRUN_REPLAY_ID", value_name = "TEXT")]
     pub(crate) id: Option<String>,
 

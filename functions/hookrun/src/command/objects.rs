@@ -57,6 +57,16 @@ impl Objects {
         })
     }
 
+    /// An API server that a test plays.
+    #[cfg(test)]
+    pub(crate) fn played(client: Client) -> Self {
+        Self {
+            namespace: client.default_namespace().to_owned(),
+            client,
+            server: Server::Configured,
+        }
+    }
+
     /// What went wrong with a request, as a sentence: what was being done, what the API server said, what to do.
     pub(crate) fn fault(&self, doing: impl Display, error: &kube::Error) -> anyhow::Error {
         anyhow!("{doing}: {}", self.server.explained(error))

@@ -39,17 +39,11 @@ pub(super) const HEADER: [&str; 7] = [
 pub(super) async fn run(options: &List) -> anyhow::Result<ExitCode> {
     let objects = Objects::connect(&options.objects).await?;
     let namespace = (!options.all_namespaces).then(|| objects.namespace());
-    let labels = options.range.selection.labels(options.hook.as_deref());
     let now = Timestamp::now();
     let shown = (options.output.form == Form::Text).then_some(SHOWN);
     let deliveries = match options.limit.or(shown) {
         Some(limit) => newest(&objects, namespace, options, limit, now).await?,
-        None => {
-            let mut all: Vec<Delivery> = objects.list(DELIVERIES, namespace, &labels).await?;
-            all.retain(|delivery| options.range.means(delivery, now));
-            newest_first(&mut all);
-            all
-        }
+        None => whole(&objects, namespace, options, now).await?,
     };
     print(options.output.form, &deliveries, || {
         let rows: Vec<_> = deliveries
@@ -64,7 +58,27 @@ pub(super) async fn run(options: &List) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// So many of those that are meant: only what is shown is read whole.
+/// All that are meant, page by page.
+async fn whole(
+    objects: &Objects,
+    namespace: Option<&str>,
+    options: &List,
+    now: Timestamp,
+) -> anyhow::Result<Vec<Delivery>> {
+    let labels = options.range.selection.labels(options.hook.as_deref());
+    let mut all: Vec<Delivery> = objects.list(DELIVERIES, namespace, &labels).await?;
+    all.retain(|delivery| options.range.means(delivery, now));
+    newest_first(&mut all);
+    Ok(all)
+}
+
+/// Whether so many of all are better read with all the others, in pages, than one by one: a request for each takes longer
+/// than as many bytes again.
+fn better_whole(wanted: usize, all: usize) -> bool {
+    all <= wanted.saturating_mul(2)
+}
+
+/// So many of those that are meant: little more is read whole than is shown.
 async fn newest(
     objects: &Objects,
     namespace: Option<&str>,
@@ -76,12 +90,15 @@ async fn newest(
     let all = marks(objects, namespace, &labels).await?;
     let meant = within(&all, &options.range, now);
     let count = meant.len();
-    let means = |delivery: &Delivery| future::ready(options.range.means(delivery, now));
-    let newest: Vec<Delivery> = read(objects, meant)
-        .try_filter(means)
-        .take(limit)
-        .try_collect()
-        .await?;
+    let newest = if better_whole(count.min(limit), all.len()) {
+        let mut newest = whole(objects, namespace, options, now).await?;
+        newest.truncate(limit);
+        newest
+    } else {
+        let means = |delivery: &Delivery| future::ready(options.range.means(delivery, now));
+        let read = read(objects, meant).try_filter(means).take(limit);
+        read.try_collect().await?
+    };
     if newest.len() == limit && count > limit {
         say(&format!(
             "these are the newest {limit} of {count}; --limit shows more"
@@ -216,6 +233,12 @@ pub(super) mod tests {
         ];
         assert_eq!(row(Outcome::Created), expected);
         assert_eq!(row(Outcome::Filtered)[6], "rule build: the filter is false");
+    }
+
+    #[test]
+    fn deliveries_are_read_one_by_one_where_most_of_them_are_not_wanted() {
+        assert!(better_whole(100, 100) && better_whole(100, 150));
+        assert!(!better_whole(2, 6) && !better_whole(0, 1) && !better_whole(100, 10_000));
     }
 
     #[test]

@@ -57,18 +57,24 @@ pub(super) async fn run(options: &Replay) -> anyhow::Result<ExitCode> {
     };
     if let Some((chosen, left_out)) = &meant.range {
         say(&told(*chosen, *left_out));
-        // That all of them were replayed already is an end, too.
-        if meant.marks.is_empty() && left_out.replayed == 0 {
-            return Ok(ExitCode::from(NOTHING));
-        }
     }
+    // That all of them were replayed already is an end, too.
+    let replayed_before = meant
+        .range
+        .is_some_and(|(_, left_out)| left_out.replayed > 0);
     let id = options
         .id
         .clone()
         .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let Replayed { mut new, complete } = replay_all(&objects, meant.marks, &id, options).await?;
+    let Replayed { mut new, complete } = replay_all(&objects, meant.marks, &id, options).await;
+    if new.is_empty() && complete && !replayed_before {
+        say(
+            "nothing is replayed: --hook, --outcome, --event, --since and --until select no Delivery",
+        );
+        return Ok(ExitCode::from(NOTHING));
+    }
     let ended = match options.wait.filter(|_| !options.dry_run) {
-        Some(time) => wait(&objects, &mut new, Instant::now() + time).await?,
+        Some(time) => wait(&objects, &mut new, Instant::now() + time).await,
         None => true,
     };
     print(options.output.form, &new, || match new.as_slice() {
@@ -110,7 +116,7 @@ async fn meant(objects: &Objects, options: &Replay) -> anyhow::Result<Meant> {
     marks.reverse();
     let left_out = match options.again {
         true => LeftOut::default(),
-        false => not_replayed(&mut marks, &all),
+        false => not_replayed(&mut marks, &all, options.id.as_deref()),
     };
     let range = Some((marks.len(), left_out));
     Ok(Meant { marks, range })
@@ -138,20 +144,21 @@ struct Replayed {
     complete: bool,
 }
 
-async fn replay_all(
-    objects: &Objects,
-    marks: Vec<Mark>,
-    id: &str,
-    options: &Replay,
-) -> anyhow::Result<Replayed> {
+async fn replay_all(objects: &Objects, marks: Vec<Mark>, id: &str, options: &Replay) -> Replayed {
     let (mut new, mut complete) = (Vec::new(), true);
     let now = Timestamp::now();
     let mut found = std::pin::pin!(read(objects, marks));
     while let Some(old) = found.next().await {
-        let old = old?;
-        if !options.range.means(&old, now) {
-            continue;
-        }
+        let old = match old {
+            Ok(old) if options.range.means(&old, now) => old,
+            Ok(_) => continue,
+            // The others can be replayed all the same.
+            Err(error) => {
+                complete = false;
+                complain(&error);
+                continue;
+            }
+        };
         let name = &old.metadata.name;
         match replay(objects, &old, id, options).await {
             Ok(delivery) => {
@@ -167,7 +174,7 @@ async fn replay_all(
             }
         }
     }
-    Ok(Replayed { new, complete })
+    Replayed { new, complete }
 }
 
 async fn replay(
@@ -249,25 +256,29 @@ async fn share_payload(objects: &Objects, delivery: &Delivery) -> anyhow::Result
         .map_err(|error| objects.fault(doing(), &error))
 }
 
-/// Looks at the Deliveries until each has an outcome; whether that came in time.
-async fn wait(
-    objects: &Objects,
-    deliveries: &mut [Delivery],
-    deadline: Instant,
-) -> anyhow::Result<bool> {
+/// Looks at the Deliveries until each has an outcome; whether that came in time. What cannot be read is looked at again
+/// until then.
+async fn wait(objects: &Objects, deliveries: &mut [Delivery], deadline: Instant) -> bool {
     for delivery in deliveries {
+        let mut trouble = None;
         while delivery.record.outcome == Outcome::Received {
             if Instant::now() >= deadline {
-                return Ok(false);
+                trouble.iter().for_each(complain);
+                return false;
             }
             sleep(PAUSE).await;
             let metadata = &delivery.metadata;
-            *delivery = objects
-                .get(DELIVERIES, &metadata.namespace, &metadata.name)
-                .await?;
+            let found = objects.get(DELIVERIES, &metadata.namespace, &metadata.name);
+            match found.await {
+                Ok(found) => {
+                    *delivery = found;
+                    trouble = None;
+                }
+                Err(error) => trouble = Some(error),
+            }
         }
     }
-    Ok(true)
+    true
 }
 
 fn text(deliveries: &[Delivery], dry_run: bool) -> String {
@@ -301,7 +312,69 @@ fn text(deliveries: &[Delivery], dry_run: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use clap::Parser;
+    use deliveries::payload::{Nature, Parcel, pack};
+    use http::{Request, Response};
+    use kube::client::Body;
+
     use super::*;
+    use crate::{
+        cli::{Cli, Command, deliveries::Deliveries},
+        command::deliveries::list::tests::delivery,
+    };
+
+    /// What is to be done, as it is typed behind `hookrun deliveries replay`.
+    fn typed(arguments: &[&str]) -> Replay {
+        let words = ["hookrun", "deliveries", "replay"].iter().chain(arguments);
+        match Cli::parse_from(words).command {
+            Command::Deliveries {
+                command: Deliveries::Replay(options),
+            } => options,
+            other => panic!("another command: {other:?}"),
+        }
+    }
+
+    /// An API server that cannot read the Delivery `broken`, and has any other one that it is asked for: of a flow.
+    fn server(old: Delivery) -> Objects {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let name = request.uri().path().rsplit('/').next().unwrap_or_default();
+            let mut found = old.clone();
+            found.metadata.name = name.to_owned();
+            let found = serde_json::to_vec(&found);
+            let (status, body) = match name {
+                "broken" => (500, b"{}".to_vec()),
+                _ => (200, found.expect("it can be written")),
+            };
+            let answer = Response::builder().status(status).body(Body::from(body));
+            async move { answer }
+        });
+        Objects::played(kube::Client::new(service, "team"))
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_read_keeps_no_other_one_from_its_replay() {
+        let mut old = delivery("old", Outcome::Failed, "2026-01-02T03:04:00Z");
+        old.record.hook = None;
+        let bytes = Bytes::from_static(b"{}");
+        let parcel = Parcel {
+            namespace: "team",
+            delivery: "old",
+            bytes: &bytes,
+            content_type: "application/json",
+            nature: Nature::Payload,
+        };
+        old.record.payload = pack(None, parcel).await.expect("a small payload").stored;
+        let options = typed(&["--dry-run", "one", "broken", "other"]);
+        let marks = options.names.iter().map(|name| Mark::named("team", name));
+        let replayed = replay_all(&server(old), marks.collect(), "id", &options).await;
+        let of: Vec<_> = replayed
+            .new
+            .iter()
+            .filter_map(|new| new.record.replay_of.as_deref())
+            .collect();
+        assert_eq!((of, replayed.complete), (vec!["one", "other"], false));
+    }
 
     #[test]
     fn a_range_says_how_many_it_is_and_what_it_leaves_out() {

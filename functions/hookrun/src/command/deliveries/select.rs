@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use ::deliveries::resource::{
-    DELIVERIES, EVENT_TYPE, OUTCOME, RECEIVED_TIME, REPLAY_OF, label_value,
+    DELIVERIES, EVENT_TYPE, OUTCOME, RECEIVED_TIME, REPLAY_OF, REQUEST, label_value,
 };
 use futures_util::{Stream, StreamExt, stream};
 use hooks::{Delivery, Outcome, run::HOOK};
@@ -96,10 +96,12 @@ impl Range {
             since,
         } = &self.selection;
         let outcome = outcome.is_none_or(|outcome| mark.outcome == word(outcome.into()));
-        let event = event.as_deref().is_none_or(|pattern| {
-            let start = label_value(pattern.trim_end_matches('*'));
-            mark.event.starts_with(&start)
-        });
+        let event = event
+            .as_deref()
+            .is_none_or(|pattern| match pattern.strip_suffix('*') {
+                Some(start) => mark.event.starts_with(&label_value(start)),
+                None => mark.event == label_value(pattern),
+            });
         let young =
             since.is_none_or(|since| age(&mark.received, now).is_some_and(|age| age <= since));
         outcome && event && young && self.is_old(&mark.received, now)
@@ -116,6 +118,8 @@ pub(super) struct Mark {
     outcome: String,
     event: String,
     replay_of: Option<String>,
+    /// Of a replay: its identity.
+    request: String,
 }
 
 impl Mark {
@@ -143,6 +147,7 @@ impl From<PartialObjectMeta<DynamicObject>> for Mark {
             outcome: label(OUTCOME),
             event: label(EVENT_TYPE),
             replay_of: annotation(REPLAY_OF),
+            request: annotation(REQUEST).unwrap_or_default(),
         }
     }
 }
@@ -191,18 +196,20 @@ pub(super) struct LeftOut {
     pub(super) replayed: usize,
 }
 
-/// Keeps those that are no replays and of which no replay was started; `all` are the Deliveries of the Hook.
-pub(super) fn not_replayed(marks: &mut Vec<Mark>, all: &[Mark]) -> LeftOut {
+/// Keeps those that are no replays and of which no replay was started; `all` are the Deliveries of the Hook. What was
+/// replayed under the identity `id` stays: the same replay starts nothing new, and says what became of it.
+pub(super) fn not_replayed(marks: &mut Vec<Mark>, all: &[Mark], id: Option<&str>) -> LeftOut {
+    let same = |mark: &&Mark| id.is_some_and(|id| mark.request == id);
     let started = |mark: &&Mark| ["Created", "Received"].contains(&mark.outcome.as_str());
-    let again: BTreeSet<&str> = all
-        .iter()
-        .filter(started)
-        .filter_map(|mark| mark.replay_of.as_deref())
-        .collect();
+    let origin = |mark: &'_ Mark| mark.replay_of.clone();
+    let mine: BTreeSet<String> = all.iter().filter(same).filter_map(origin).collect();
+    let again: BTreeSet<String> = all.iter().filter(started).filter_map(origin).collect();
     let mut left_out = LeftOut::default();
     marks.retain(|mark| {
-        let (is_replay, is_replayed) =
-            (mark.replay_of.is_some(), again.contains(mark.name.as_str()));
+        let (is_replay, is_replayed) = (
+            mark.replay_of.is_some(),
+            again.contains(&mark.name) && !mine.contains(&mark.name),
+        );
         left_out.replays += usize::from(is_replay);
         left_out.replayed += usize::from(!is_replay && is_replayed);
         !is_replay && !is_replayed
@@ -287,6 +294,7 @@ mod tests {
         assert!(meant(None, None, None));
         assert!(meant(Some("Merge Request Hook"), hour, hour));
         assert!(meant(Some("Merge R*"), hour, None));
+        assert!(!meant(Some("Merge R"), None, None));
         assert!(!meant(Some("Push Hook"), None, None));
         assert!(!meant(None, Some(Duration::from_secs(3599)), None));
         assert!(!meant(None, None, Some(Duration::from_secs(3601))));
@@ -303,13 +311,32 @@ mod tests {
             mark("waits", "Received", Some("three")),
         ];
         let mut kept = all.to_vec();
-        let left_out = not_replayed(&mut kept, &all);
+        let left_out = not_replayed(&mut kept, &all, None);
         assert_eq!(kept, [mark("two", "Failed", None)]);
         let expected = LeftOut {
             replays: 3,
             replayed: 2,
         };
         assert_eq!(left_out, expected);
+    }
+
+    #[test]
+    fn what_the_same_replay_started_is_not_left_out() {
+        let again = |id: &str, of: &str| Mark {
+            request: id.to_owned(),
+            ..mark(&format!("{id}-{of}"), "Created", Some(of))
+        };
+        let all = [
+            mark("one", "Failed", None),
+            again("mine", "one"),
+            mark("two", "Failed", None),
+            again("other", "two"),
+            mark("three", "Failed", None),
+        ];
+        let mut kept = all.to_vec();
+        let left_out = not_replayed(&mut kept, &all, Some("mine"));
+        let names: Vec<_> = kept.iter().map(|mark| mark.name.as_str()).collect();
+        assert_eq!((names, left_out.replayed), (vec!["one", "three"], 1));
     }
 
     #[test]
