@@ -135,7 +135,7 @@ impl Service {
     ///
     /// # Errors
     /// An [`Error`]; nothing runs then. Where the event was stored before that, it is on record, and the sweep goes on
-    /// with what may still succeed.
+    /// with what may still succeed; an event without identity is ended, since its sender brings another one.
     pub async fn handle(
         &self,
         target: Target<'_>,

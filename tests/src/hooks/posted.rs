@@ -13,7 +13,7 @@ use crate::{
     case::Case,
     cases,
     faults::{Action, Faults, Rule},
-    function::executable,
+    function::{Function, executable},
     s3::{BUCKET, S3},
     support::{Scene, ask, objects::name, step},
 };
@@ -21,6 +21,8 @@ use crate::{
 pub(super) fn cases() -> Vec<Case> {
     cases![
         what_a_sender_without_identity_was_told_is_not_started_is_not_started_later,
+        what_a_killed_process_left_of_a_flow_without_identity_is_for_its_sender_to_repeat,
+        a_run_that_is_started_is_told_although_nobody_can_write_that_down,
         a_large_posted_flow_is_run_again_from_the_object_store,
     ]
 }
@@ -70,6 +72,102 @@ async fn what_a_sender_without_identity_was_told_is_not_started_is_not_started_l
         .filter(|delivery| delivery["outcome"] == "Received");
     ensure!(received.count() == 1, "it was given up");
     let run = scene.post_as("1", &flow).await?.run()?.to_owned();
+    let runs = scene.objects.names("PipelineRun").await?;
+    ensure!(runs.iter().eq([&run]), "{runs:?}");
+    Ok(())
+}
+
+/// Sweeps until no Delivery is left `Received`.
+async fn swept(cluster: &Cluster, scene: &Scene) -> Result<()> {
+    let sweep = [
+        "sweep",
+        "--deliveries",
+        "--hook-takeover=3s",
+        "--api-deadline=2s",
+    ];
+    until("every Delivery has an outcome", PATIENCE, async || {
+        hookrun(cluster, scene, &[], &sweep).await?;
+        let all = scene.objects.all("Delivery").await?;
+        Ok(all.iter().all(|delivery| delivery["outcome"] != "Received"))
+    })
+    .await
+}
+
+async fn what_a_killed_process_left_of_a_flow_without_identity_is_for_its_sender_to_repeat(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
+    let faults = Faults::start(&cluster).await?;
+    let scene = Scene::new(&cluster).await?;
+    // Its Delivery owns two Secrets, and its run one.
+    let flow = scene.secret_flow("scan", "a");
+    for (method, part, skip, started) in [
+        (Method::POST, "/pipelineruns", 0, 0),
+        (Method::POST, "/secrets", 2, 0),
+        (Method::PATCH, "/deliveries/", 0, 1),
+    ] {
+        let what = format!("killed at {method} {part}");
+        let before = scene.objects.names("PipelineRun").await?.len();
+        let setup = Function::on(&cluster).account(scene.function.account());
+        let setup = setup.run_in(&scene.namespace).through(&faults);
+        let mut dies = setup.start().await?;
+        let death = Rule::of(part, Action::Kill(dies.killer()));
+        faults.add(death.method(method).skip(skip));
+        let told = ask(dies.post("/flow").body(flow.to_string())).await;
+        ensure!(told.is_err(), "{what}: {told:?}");
+        until("the process is dead", PATIENCE, async || {
+            Ok(dies.ended()?.is_some())
+        })
+        .await?;
+        faults.heal();
+        let left = scene.objects.all("Delivery").await?;
+        let left = left.iter().find(|one| one["outcome"] == "Received");
+        let left = name(left.with_context(|| format!("{what}: nothing is left"))?).to_owned();
+        // Its sender got no answer.
+        scene.post(&flow).await?.run()?;
+        swept(&cluster, &scene).await?;
+        let runs = scene.objects.names("PipelineRun").await?.len();
+        ensure!(runs == before + 1 + started, "{what}: {runs} runs");
+        let ended = scene.objects.get("Delivery", &left).await?;
+        if started > 0 {
+            ensure!(ended["outcome"] == "Created", "{what}: {ended:#}");
+            continue;
+        }
+        let reason = ended["reason"].as_str().unwrap_or_default();
+        let replay = format!("hookrun deliveries replay {left}");
+        ensure!(
+            ended["outcome"] == "Failed" && reason.contains(&replay),
+            "{what}: {ended:#}"
+        );
+        // It is possible, as it says.
+        hookrun(&cluster, &scene, &[], &["deliveries", "replay", &left]).await?;
+        swept(&cluster, &scene).await?;
+        let runs = scene.objects.names("PipelineRun").await?.len();
+        ensure!(runs == before + 2, "{what}, replayed: {runs} runs");
+    }
+    Ok(())
+}
+
+async fn a_run_that_is_started_is_told_although_nobody_can_write_that_down(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
+    let faults = Faults::start(&cluster).await?;
+    let scene = Scene::with(&cluster, |setup, _| {
+        setup.through(&faults).env("HOOKRUN_API_DEADLINE", "3s")
+    })
+    .await?;
+    // The run is made, and the function learns neither that nor can it say so.
+    let run = Rule::of("/pipelineruns", Action::Hang).method(Method::POST);
+    faults.add(run.after());
+    let down = Action::Answer(StatusCode::INTERNAL_SERVER_ERROR, None);
+    faults.add(Rule::of("/deliveries/", down).method(Method::PATCH));
+    let run = scene.post(&scene.plain_flow("scan")).await?;
+    let run = run.run()?.to_owned();
+    faults.heal();
+    let delivery = scene.objects.get("Delivery", &run).await?;
+    ensure!(delivery["outcome"] == "Received", "{delivery:#}");
+    swept(&cluster, &scene).await?;
+    let delivery = scene.objects.get("Delivery", &run).await?;
+    ensure!(delivery["outcome"] == "Created", "{delivery:#}");
     let runs = scene.objects.names("PipelineRun").await?;
     ensure!(runs.iter().eq([&run]), "{runs:?}");
     Ok(())
