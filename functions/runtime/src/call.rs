@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::body::Taken;
 use crate::budget::{SMALL, Share};
-use crate::door::{Arrived, Pace};
+use crate::door::Pace;
 use crate::metrics::Metrics;
 use crate::{Body, Budget, Door, Limits, Payload, Rejection};
 
@@ -47,22 +47,24 @@ impl Reading {
         }
     }
 
-    /// Reads a body to its end. Its share of the budget grows with what really arrived: a length that is only announced
-    /// takes nothing from others.
+    /// Reads a body to its end within the time. Its share of the budget grows with what really arrived: a length that is
+    /// only announced takes nothing from others.
     async fn body(
         &self,
         body: &mut Body,
         Sizes { keep, cap }: Sizes,
+        time: Duration,
         door: Option<&Door>,
     ) -> Result<Taken, Rejection> {
         let exact = body.size_hint().exact();
         let exact = exact.and_then(|size| usize::try_from(size).ok());
         let mut held = Held::default();
+        let mut pace = Pace::new(time, door);
         // What is announced to be large waits before a byte of it is read.
-        held.ask(door, exact.unwrap_or_default()).await;
-        let mut pace = Pace::new();
+        let announced = exact.unwrap_or_default();
+        held.ask(door, announced, &mut pace).await?;
         let mut seen = 0_usize;
-        while let Some(frame) = next(body, door.is_some().then_some(&mut pace)).await? {
+        while let Some(frame) = pace.next(body).await? {
             let Ok(data) = frame.map_err(|_| Rejection::Incomplete)?.into_data() else {
                 continue;
             };
@@ -72,9 +74,7 @@ impl Reading {
                 return Err(Rejection::TooLarge { limit: cap });
             }
             self.metrics.received(data.len());
-            if held.ask(door, seen).await {
-                pace = Pace::new();
-            }
+            held.ask(door, seen, &mut pace).await?;
             if seen > keep {
                 held.forget();
                 if !self.budget.has(seen) {
@@ -101,14 +101,6 @@ struct Sizes {
     cap: usize,
 }
 
-/// The next frame of a body, at the pace that it has to have.
-async fn next(body: &mut Body, pace: Option<&mut Pace>) -> Result<Option<Arrived>, Rejection> {
-    match pace {
-        Some(pace) => pace.next(body).await,
-        None => Ok(body.frame().await),
-    }
-}
-
 /// What has arrived of a body, with its share of the budget.
 #[derive(Default)]
 struct Held {
@@ -119,13 +111,17 @@ struct Held {
 }
 
 impl Held {
-    /// Waits for its turn at the door as soon as it is large; whether it had to.
-    async fn ask(&mut self, door: Option<&Door>, size: usize) -> bool {
-        let Some(door) = door.filter(|_| size > SMALL && self.turn.is_none()) else {
-            return false;
-        };
-        self.turn = door.turn().await;
-        true
+    /// Waits for its turn at the door as soon as it is large.
+    async fn ask(
+        &mut self,
+        door: Option<&Door>,
+        size: usize,
+        pace: &mut Pace,
+    ) -> Result<(), Rejection> {
+        if let Some(door) = door.filter(|_| size > SMALL && self.turn.is_none()) {
+            self.turn = Some(door.turn(pace).await?);
+        }
+        Ok(())
     }
 
     /// Drops what has arrived. The turn stays: the rest still comes.
@@ -221,7 +217,7 @@ impl Call {
     }
 
     /// Reads the body of a sender that has yet to prove itself, through its door, and keeps it if it has at most `keep`
-    /// bytes; a longer one is dropped as it comes. It has no more than `time`.
+    /// bytes; a longer one is dropped as it comes. It has no more than `time`, and waits for its turn as long at most.
     ///
     /// Whoever sends cannot tell which of both happened: what is dropped takes no part of the budget, but is refused
     /// where there would be no room to keep it.
@@ -258,14 +254,11 @@ impl Call {
             return Err(Rejection::TooLarge { limit: cap });
         }
         let mut body = std::mem::take(&mut self.body);
-        let reading = self.reading.body(&mut body, sizes, door);
+        let reading = self.reading.body(&mut body, sizes, time, door);
         let result = match door {
-            Some(door) => timeout(time, door.watch(reading)).await,
-            None => timeout(time, reading).await,
+            Some(door) => door.watch(reading).await,
+            None => reading.await,
         };
-        let result = result.unwrap_or(Err(Rejection::TooSlow {
-            seconds: time.as_secs(),
-        }));
         if result.is_err() {
             // What is left of it is of no use; the connection is closed by whoever owns it.
             self.body = body;

@@ -3,7 +3,8 @@
 //!
 //! What comes through one door must not keep others from theirs, however it is sent: only one large body is on its
 //! way at a time, the others wait unread; small ones have a part of the reserve (see [`crate::Budget`]); what stops
-//! arriving is given up; and what takes its time may hold only some of the requests that are handled at once.
+//! arriving is given up, and a large one sooner, since others wait for its turn; and what takes its time may hold only
+//! some of the requests that are handled at once. Time in which nobody reads is not the sender's.
 //!
 //! A door tells nobody whether there is something behind it: everything counts for each address that is asked for.
 
@@ -22,11 +23,17 @@ use crate::{Body, Limits, Rejection, body::BoxError};
 /// Time after which a body counts as slow. The providers send from computing centres.
 const QUICK: Duration = Duration::from_secs(2);
 
-/// In this time something has to come of a body,
-const WINDOW: Duration = Duration::from_secs(5);
+/// What has to come of a body through a door: 64 KiB in 5 s.
+const STRANGER: Least = Least {
+    grace: Duration::from_secs(5),
+    bytes: 64 << 10,
+};
 
-/// namely so many bytes, or its end.
-const WINDOW_BYTES: usize = 64 << 10;
+/// What has to come of a large one while it has the turn: 256 KiB in a second.
+const IN_TURN: Least = Least {
+    grace: Duration::from_secs(2),
+    bytes: 512 << 10,
+};
 
 /// Parts of the reserve for small bodies, of which each door has one.
 const PARTS: usize = 4;
@@ -71,10 +78,15 @@ impl Doors {
 }
 
 impl Door {
-    /// The turn of a large body, in the order of asking.
-    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+    /// The turn of a large body, in the order of asking, and its pace from then on. It is waited for as long as the body
+    /// may take, and the body may take as long again.
+    pub(crate) async fn turn(&self, pace: &mut Pace) -> Result<OwnedSemaphorePermit, Rejection> {
+        let asked = Instant::now();
+        let turn = timeout(pace.time, Arc::clone(&self.large).acquire_owned()).await;
         // The semaphore is never closed.
-        Arc::clone(&self.large).acquire_owned().await.ok()
+        let turn = turn.ok().and_then(Result::ok).ok_or(Rejection::Crowd)?;
+        pace.resume(asked.elapsed(), IN_TURN);
+        Ok(turn)
     }
 
     /// What a reading comes to, as long as there is room for slow ones.
@@ -95,34 +107,68 @@ impl Door {
 /// A frame, or why there are no more.
 pub(crate) type Arrived = Result<Frame<Bytes>, BoxError>;
 
-/// How fast a body comes.
+/// How fast a body has to come: at this rate on average. What comes faster makes up for what comes later, but never for
+/// more than the grace.
+#[derive(Clone, Copy, Debug)]
+struct Least {
+    grace: Duration,
+    /// In as much time as the grace.
+    bytes: u32,
+}
+
+impl Least {
+    /// The time that so many bytes may take.
+    fn time(&self, bytes: usize) -> Duration {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.bytes);
+        self.grace * bytes / self.bytes
+    }
+}
+
+/// The clocks of a body.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    since: Instant,
-    bytes: usize,
+    /// All that it may take, and when that is over.
+    time: Duration,
+    end: Instant,
+    /// What has to come in the meantime, and when it is given up unless more does.
+    least: Option<(Least, Instant)>,
 }
 
 impl Pace {
-    /// From now on.
-    pub(crate) fn new() -> Self {
+    /// From now on; something has to come in the meantime where it comes through a door.
+    pub(crate) fn new(time: Duration, door: Option<&Door>) -> Self {
+        let now = Instant::now();
         Self {
-            since: Instant::now(),
-            bytes: 0,
+            time,
+            end: now + time,
+            least: door.map(|_| (STRANGER, now + STRANGER.grace)),
         }
+    }
+
+    /// It is read again, after a time in which it was not.
+    fn resume(&mut self, unread: Duration, least: Least) {
+        self.end += unread;
+        self.least = Some((least, Instant::now() + least.grace));
     }
 
     /// So many bytes came.
     pub(crate) fn came(&mut self, bytes: usize) {
-        self.bytes = self.bytes.saturating_add(bytes);
-        if self.bytes >= WINDOW_BYTES {
-            *self = Self::new();
+        if let Some((least, until)) = &mut self.least {
+            *until = (*until + least.time(bytes)).min(Instant::now() + least.grace);
         }
     }
 
-    /// The next frame of a body, unless too little came in the meantime.
-    pub(crate) async fn next(&mut self, body: &mut Body) -> Result<Option<Arrived>, Rejection> {
-        let next = timeout_at(self.since + WINDOW, body.frame()).await;
-        next.map_err(|_| Rejection::Stalled)
+    /// The next frame of a body, unless it does not come in time.
+    pub(crate) async fn next(&self, body: &mut Body) -> Result<Option<Arrived>, Rejection> {
+        let stalls = self.least.map(|(_, until)| until);
+        let until = stalls.map_or(self.end, |stalls| stalls.min(self.end));
+        let next = timeout_at(until, body.frame()).await;
+        next.map_err(|_| match until < self.end {
+            true => Rejection::Stalled,
+            false => Rejection::TooSlow {
+                seconds: self.time.as_secs(),
+            },
+        })
     }
 }
 
@@ -133,6 +179,9 @@ mod tests {
     use http_body_util::channel::Channel;
 
     use super::*;
+
+    /// What a body may take.
+    const TIME: Duration = Duration::from_secs(20);
 
     fn eight() -> Doors {
         Doors::new(&Limits {
@@ -173,11 +222,14 @@ mod tests {
     async fn large_bodies_come_one_after_the_other() {
         let doors = eight();
         let door = doors.door();
-        let first = door.turn().await.unwrap();
-        assert!(timeout(WINDOW, door.turn()).await.is_err());
-        assert!(timeout(WINDOW, doors.door().turn()).await.is_ok());
+        let turn = async |door: &Door| door.turn(&mut Pace::new(TIME, Some(door))).await;
+        let first = turn(&door).await.unwrap();
+        let began = Instant::now();
+        assert_eq!(turn(&door).await.err(), Some(Rejection::Crowd));
+        assert_eq!(began.elapsed().as_secs(), TIME.as_secs());
+        assert!(turn(&doors.door()).await.is_ok());
         drop(first);
-        assert!(timeout(WINDOW, door.turn()).await.is_ok());
+        assert!(turn(&door).await.is_ok());
     }
 
     /// A body whose pieces come so long after one another, and then nothing, or its end.
@@ -197,24 +249,77 @@ mod tests {
         Body::stream(body)
     }
 
-    async fn read(mut body: Body) -> Result<(), Rejection> {
-        let mut pace = Pace::new();
+    async fn read(mut body: Body, mut pace: Pace) -> Result<(), Rejection> {
         while let Some(frame) = pace.next(&mut body).await? {
             pace.came(frame.unwrap().into_data().unwrap().len());
         }
         Ok(())
     }
 
+    fn stranger(time: Duration) -> Pace {
+        Pace::new(time, Some(&eight().door()))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_stops_arriving_is_given_up_and_what_goes_on_is_not() {
-        let steady = [WINDOW_BYTES / 2; 20];
-        assert_eq!(read(body(WINDOW / 3, &steady, true)).await, Ok(()));
-        let (began, stalled) = (Instant::now(), Err(Rejection::Stalled));
-        assert_eq!(
-            read(body(WINDOW / 3, &[WINDOW_BYTES], false)).await,
-            stalled
-        );
-        assert_eq!(began.elapsed().as_secs(), (WINDOW / 3 + WINDOW).as_secs());
-        assert_eq!(read(body(WINDOW / 9, &[1; 100], true)).await, stalled);
+        let Least { grace, bytes } = STRANGER;
+        let bytes = bytes as usize;
+        let (time, stalled) = (grace * 20, Err(Rejection::Stalled));
+        let steady = body(grace / 3, &[bytes / 2; 20], true);
+        assert_eq!(read(steady, stranger(time)).await, Ok(()));
+        let began = Instant::now();
+        let stops = body(grace / 3, &[bytes], false);
+        assert_eq!(read(stops, stranger(time)).await, stalled);
+        assert_eq!(began.elapsed().as_secs(), (grace / 3 + grace).as_secs());
+        let trickle = || body(grace / 9, &[1; 100], true);
+        assert_eq!(read(trickle(), stranger(time)).await, stalled);
+        // Who has a name has the whole time.
+        assert_eq!(read(trickle(), Pace::new(time, None)).await, Ok(()));
+        let seconds = TIME.as_secs();
+        let slow = read(trickle(), Pace::new(TIME, None)).await;
+        assert_eq!(slow, Err(Rejection::TooSlow { seconds }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_body_that_trickles_loses_its_turn_soon() {
+        let tenth = Duration::from_millis(100);
+        for (rate, expected) in [
+            (300 << 10, Ok(())),
+            (200 << 10, Err(Rejection::Stalled)),
+            (20 << 10, Err(Rejection::Stalled)),
+        ] {
+            let door = eight().door();
+            let mut pace = Pace::new(TIME, Some(&door));
+            let _turn = door.turn(&mut pace).await;
+            let began = Instant::now();
+            let trickle = body(tenth, &[rate / 10; 150], true);
+            assert_eq!(read(trickle, pace).await, expected, "{rate}");
+            let soon = IN_TURN.grace * 5;
+            assert_eq!(began.elapsed() < soon, expected.is_err(), "{rate}");
+        }
+        // What came at once does not buy a long silence.
+        let door = eight().door();
+        let mut pace = Pace::new(TIME, Some(&door));
+        let _turn = door.turn(&mut pace).await;
+        let began = Instant::now();
+        let stops = body(Duration::ZERO, &[1 << 20; 8], false);
+        assert_eq!(read(stops, pace).await, Err(Rejection::Stalled));
+        assert_eq!(began.elapsed().as_secs(), IN_TURN.grace.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_in_which_others_have_the_turn_is_not_the_sender_s() {
+        let door = eight().door();
+        let turn = door.turn(&mut stranger(TIME)).await.unwrap();
+        let held = tokio::spawn(async move {
+            tokio::time::sleep(TIME * 3 / 4).await;
+            drop(turn);
+        });
+        let mut pace = Pace::new(TIME, Some(&door));
+        let _turn = door.turn(&mut pace).await.unwrap();
+        held.await.unwrap();
+        let second = Duration::from_secs(1);
+        let body = body(second, &[512 << 10; 15], true);
+        assert_eq!(read(body, pace).await, Ok(()));
     }
 }
