@@ -224,7 +224,7 @@ pub(crate) struct Explain {
     pub(crate) secret_file: Option<PathBuf>,
 
     /// File with the payload of the Delivery, as `hookrun deliveries show NAME --payload` prints it; where its file
-    /// does not hold it.
+    /// does not hold it. Not for a captured request, which has its body.
     #[arg(long, env = "HOOKRUN_PAYLOAD", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) payload: Option<PathBuf>,
 

@@ -115,10 +115,18 @@ impl Objects {
         namespace: &str,
         name: &str,
     ) -> anyhow::Result<Option<T>> {
-        let found = self.api(resource, Some(namespace)).get_opt(name).await;
-        let doing = || format!("cannot read {} {name:?}", resource.kind);
-        let found = found.map_err(|error| self.fault(doing(), &error))?;
-        found.map(typed).transpose()
+        match self.api(resource, Some(namespace)).get(name).await {
+            Ok(found) => typed(found).map(Some),
+            Err(kube::Error::Api(status))
+                if status.reason == "NotFound" && !fault::is_unknown_path(&status) =>
+            {
+                Ok(None)
+            }
+            Err(error) => {
+                let doing = format!("cannot read {} {name:?}", resource.kind);
+                Err(self.fault(doing, &error))
+            }
+        }
     }
 
     /// All objects that a label selector means.
@@ -233,4 +241,38 @@ fn plain(url: &str) -> anyhow::Result<Client> {
     let mut config = kube::Config::new(uri);
     config.connect_timeout = Some(Duration::from_secs(5));
     Client::try_from(config).context("cannot make a client for the Kubernetes API")
+}
+
+#[cfg(test)]
+mod tests {
+    use deliveries::resource::HOOKS;
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is found of a Hook on a server that answers with 404 and this message.
+    async fn found(message: &str) -> anyhow::Result<Option<Value>> {
+        let status = json!({
+            "apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404,
+            "message": message,
+        });
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let body = Body::from(status.to_string().into_bytes());
+            let answer = Response::builder().status(404).body(body);
+            async move { answer }
+        });
+        let objects = Objects::played(Client::new(service, "team"));
+        objects.find(HOOKS, "team", "shop").await
+    }
+
+    #[tokio::test]
+    async fn a_server_that_knows_no_hooks_is_not_one_without_this_hook() {
+        let none = found("hooks.hookrun.dev \"shop\" not found").await;
+        assert_eq!(none.expect("an answer"), None);
+        let unknown = found("the server could not find the requested resource").await;
+        let told = unknown.expect_err("it knows no Hooks").to_string();
+        assert!(told.contains("kubectl apply -k knative/crds"), "{told}");
+    }
 }

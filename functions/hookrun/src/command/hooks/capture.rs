@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use hooks::Delivery;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
@@ -94,6 +94,10 @@ pub(super) fn read(file: &Path, payload: Option<&Path>) -> anyhow::Result<Captur
             };
             return Ok(Captured::Delivery(Box::new(delivery), payload.into()));
         }
+        ensure!(
+            payload.is_none(),
+            "it is a whole request, with its body or `bodyFile`: --payload is for a Delivery, leave it out"
+        );
         let written: Written = serde_json::from_value(document)
             .context("it is neither a captured request nor a Delivery")?;
         written.request(file).map(Captured::Request)
@@ -176,6 +180,15 @@ mod tests {
         let json = request("body: {a: 1}\ntime: '2023-11-14T22:13:20Z'").expect("a request");
         assert_eq!(json.body, br#"{"a":1}"#);
         assert_eq!(json.time(), 1_700_000_000);
+    }
+
+    #[test]
+    fn the_payload_of_a_delivery_is_not_taken_beside_a_whole_request() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "body: {a: 1}").expect("it is written");
+        assert!(read(file.path(), None).is_ok());
+        let error = read(file.path(), Some(Path::new("payload.json"))).expect_err("both");
+        assert!(format!("{error:#}").contains("leave it out"), "{error:#}");
     }
 
     #[test]

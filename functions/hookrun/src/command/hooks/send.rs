@@ -1,7 +1,7 @@
 //! `hookrun hooks send`: a request as the provider would send it, signed and all.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     process::ExitCode,
     time::{Duration, Instant},
@@ -79,11 +79,8 @@ pub(super) async fn run(options: &Send) -> anyhow::Result<ExitCode> {
         answers.push(send(&client, &plan, url, id).await?);
     }
     print(options.output.form, &answers, || text(&plan, &answers))?;
-    if answers.iter().any(|answer| answer.status == 401) {
-        say(
-            "the function has no such Hook, or its Secret does not hold what this request was signed with",
-        );
-    }
+    let hints: BTreeSet<String> = answers.iter().filter_map(|one| hint(one, url)).collect();
+    hints.iter().for_each(|hint| say(hint));
     let accepted = answers
         .iter()
         .all(|answer| (200..300).contains(&answer.status));
@@ -92,6 +89,20 @@ pub(super) async fn run(options: &Send) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What is behind an answer that does not say it itself.
+fn hint(answer: &Answer, url: &str) -> Option<String> {
+    // A Kubernetes API answers with a `Status`, whatever it is asked for.
+    if answer.status == 404 || answer.body["kind"] == "Status" {
+        return Some(format!(
+            "{} is not the hook function, which knows /hooks/…: --url says where that is. A Kubernetes API, such as that of \
+             `kubectl proxy`, is none; --server names one, and is the function as well with `hookrun dev` alone",
+            plain(url, SHOWN)
+        ));
+    }
+    let refused = "the function has no such Hook, or its Secret does not hold what this request was signed with";
+    (answer.status == 401).then(|| refused.to_owned())
 }
 
 /// Where the function is. What serves a Kubernetes API that asks for no credentials is `hookrun dev`, and serves it, too.
@@ -326,6 +337,37 @@ mod tests {
             return "another command".to_owned();
         };
         destination(&options).to_owned()
+    }
+
+    #[test]
+    fn what_is_no_hook_function_is_not_told_as_an_unknown_hook() {
+        let told = |status, body: Value| {
+            let answer = Answer {
+                id: "17".to_owned(),
+                status,
+                milliseconds: 1,
+                body,
+            };
+            hint(&answer, "http://127.0.0.1:8001").unwrap_or_default()
+        };
+        let refused = serde_json::json!({"kind": "Status", "reason": "Forbidden"});
+        for (status, body) in [
+            (404, Value::from("404 page not found\n")),
+            (401, refused.clone()),
+            (403, refused),
+        ] {
+            let told = told(status, body);
+            assert!(
+                told.starts_with("http://127.0.0.1:8001 is not the hook function"),
+                "{told}"
+            );
+        }
+        let problem = serde_json::json!({"type": "about:blank"});
+        assert!(told(401, problem.clone()).contains("no such Hook"));
+        assert_eq!(
+            (told(202, Value::Null), told(503, problem)),
+            Default::default()
+        );
     }
 
     #[test]

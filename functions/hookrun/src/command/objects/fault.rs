@@ -60,15 +60,21 @@ impl Server {
                     "{said}; `knative/people` has roles for people, and docs/hooks.md says what each command needs"
                 )
             }
-            404 if said.contains("page not found") || said.contains("the requested resource") => {
+            _ if is_unknown_path(status) => {
                 format!(
-                    "{self} knows no Hooks and Deliveries: `kubectl apply -k knative/crds` makes it"
+                    "{self} knows no Hooks and Deliveries: `kubectl apply -k knative/crds` makes it, if that is the cluster that is meant"
                 )
             }
             _ if said.is_empty() => format!("{self} answers {}", status.code),
             _ => said.to_owned(),
         }
     }
+}
+
+/// Whether the server does not know the path, as one that has no such kind of objects: that says nothing of any object.
+pub(super) fn is_unknown_path(status: &kube::core::Status) -> bool {
+    let said = ["page not found", "the requested resource"];
+    status.code == 404 && said.iter().any(|said| status.message.contains(said))
 }
 
 /// What an error comes from in the end.
