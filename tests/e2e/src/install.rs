@@ -141,20 +141,25 @@ pub(crate) async fn install(
     let password = Uuid::new_v4().to_string();
     let site = |namespace: &str, base: &str| -> Result<Value> {
         let (image, tag) = named(&image)?;
-        let common = [
-            format!("HOOKRUN_NAMESPACES={}", [RUNS, PRIVILEGED, QUEUE].join(",")),
+        // How flows run is the same, whoever starts them.
+        let runs = [
             format!("HOOKRUN_PRIVILEGED_NAMESPACES={PRIVILEGED}"),
             format!("HOOKRUN_CLONE_IMAGE={}", tools.pod),
         ];
+        let namespaces = [RUNS, PRIVILEGED, QUEUE].join(",");
+        let flow = [&[format!("HOOKRUN_NAMESPACES={namespaces}")], &runs[..]].concat();
+        let hook = [
+            format!("HOOKRUN_NAMESPACES={RUNS}"),
+            format!("HOOKRUN_HOOK_URL=https://{HOOKS}"),
+        ];
+        let hook = [&hook, &runs[..]].concat();
         Ok(json!({
             "namespace": namespace,
             "resources": [at(base)],
             "images": [{"name": "hookrun", "newName": image, "newTag": tag}],
             "configMapGenerator": [
-                {"name": FLOW, "behavior": "merge", "literals": common},
-                {"name": HOOK, "behavior": "merge", "literals": [
-                    format!("HOOKRUN_NAMESPACES={RUNS}"), format!("HOOKRUN_HOOK_URL=https://{HOOKS}"),
-                ]},
+                {"name": FLOW, "behavior": "merge", "literals": flow},
+                {"name": HOOK, "behavior": "merge", "literals": hook},
             ],
             "secretGenerator": [
                 {
