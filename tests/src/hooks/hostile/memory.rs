@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use control_plane::Cluster;
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use serde_json::json;
 
 use super::{MIB, SOON, is_well};
@@ -124,9 +124,13 @@ pub(super) async fn many_payloads_of_small_objects_stay_within_the_memory_of_a_p
     const SENDERS: usize = 16;
     let scene = Scene::new(&cluster).await?;
     let function = scene.function().await?;
-    let mut rule = rule("count");
-    rule["filter"] = "body.items.size() == 0".into();
-    let sender = scene.github("shop", json!([rule]), json!({})).await?;
+    let mut count = rule("count");
+    count["filter"] = "body.items.size() == 0".into();
+    let sender = scene.github("shop", json!([count]), json!({})).await?;
+    let honest = scene
+        .github("honest", json!([rule("build")]), json!({}))
+        .await?;
+    is_well(&function, &honest, "before").await?;
     // Each object takes some eighty times its bytes.
     let items = vec![json!({"a": 1}); 120_000];
     let sent = (0..SENDERS).map(|number| {
@@ -137,7 +141,13 @@ pub(super) async fn many_payloads_of_small_objects_stay_within_the_memory_of_a_p
             sender.send(function, "push", &id, body.as_bytes()).await
         }
     });
-    let answers = try_join_all(sent).await?;
+    let others = async {
+        for number in 0..10 {
+            is_well(&function, &honest, &number.to_string()).await?;
+        }
+        Ok(())
+    };
+    let (answers, ()) = try_join(try_join_all(sent), others).await?;
     // One after the other is parsed; who waits too long is told to come again.
     let taken = answers.iter().filter(|answer| answer.status == 202).count();
     ensure!(
