@@ -12,7 +12,10 @@ use anyhow::{Context, Result, ensure};
 use control_plane::{Cluster, until};
 use serde_json::{Value, json};
 
-use super::scene::{PATIENCE, Scene, push, rule};
+use super::{
+    definitions::kubectl_of,
+    scene::{PATIENCE, Scene, push, rule},
+};
 use crate::{
     case::Case,
     cases,
@@ -231,7 +234,15 @@ async fn people_do_with_their_rights_what_the_page_says(cluster: Arc<Cluster>) -
     for allowed in [&new[..], &send, &explain] {
         editor.may(&scene, allowed).await?;
     }
-    editor.may_not(&scene, &replay).await
+    editor.may_not(&scene, &replay).await?;
+    // What a command wrote is applied, edited, and applied again, with its Secret.
+    let output = run(&scene, &["hooks", "new", "github", "--name", "written"]).await?;
+    let written = String::from_utf8(output.stdout)?;
+    let (kubectl, _home) = kubectl_of(&scene, &editor.0)?;
+    for edited in [written.clone(), written.replace("build", "test")] {
+        kubectl.ok(&["apply", "-f", "-"], &edited)?;
+    }
+    Ok(())
 }
 
 /// An event whose payload is too large for its Delivery.

@@ -1,6 +1,9 @@
 //! The definitions of both resources, as the API server and kubectl see them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use control_plane::Cluster;
@@ -53,10 +56,14 @@ async fn the_committed_definitions_are_those_of_the_types(_: Arc<Cluster>) -> Re
     Ok(())
 }
 
-/// kubectl in the namespace of a scene.
+/// kubectl in the namespace of a scene, with the rights of an administrator.
 fn kubectl(scene: &Scene) -> Result<(Kubectl, tempfile::TempDir)> {
+    kubectl_of(scene, &scene.cluster.folder().join("admin.kubeconfig"))
+}
+
+/// kubectl in the namespace of a scene, with somebody's rights.
+pub(super) fn kubectl_of(scene: &Scene, kubeconfig: &Path) -> Result<(Kubectl, tempfile::TempDir)> {
     let home = tempfile::tempdir()?;
-    let kubeconfig = scene.cluster.folder().join("admin.kubeconfig");
     let kubeconfig = kubeconfig.to_str().context("a strange folder")?;
     let kubectl = Kubectl {
         program: scene.cluster.programs().path("kubectl"),
