@@ -27,6 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
         what_a_quota_keeps_from_starting_is_given_up_and_starts_when_it_comes_again,
         a_flow_store_that_never_answers_costs_the_sender_no_event,
         a_run_that_is_started_stays_on_record_although_another_gives_it_up,
+        a_flow_whose_run_never_reaches_etcd_is_failed_when_it_is_looked_up,
         the_same_bytes_in_two_processes_are_flagged_by_the_sweep,
     ]
 }
@@ -201,6 +202,44 @@ async fn a_run_that_is_started_stays_on_record_although_another_gives_it_up(
         delivery["outcome"] == "Created" && delivery["rules"][0]["outcome"] == "Created",
         "{delivery:#}"
     );
+    Ok(())
+}
+
+async fn a_flow_whose_run_never_reaches_etcd_is_failed_when_it_is_looked_up(
+    cluster: Arc<Cluster>,
+) -> Result<()> {
+    // Together more than the API server's client sends to etcd (2 MiB), and less than the API server takes (3 MiB).
+    const TEXTS: usize = 20;
+    const TEXT: usize = 120 << 10;
+    let scene = Scene::new(&cluster).await?;
+    let onix = Onix::start().await?;
+    let mut step = step("scan");
+    let text = |number| json!({"name": format!("TEXT_{number}"), "value": "x".repeat(TEXT)});
+    step["input"] = json!({"var": (0..TEXTS).map(text).collect::<Vec<_>>()});
+    onix.put("ART_FLOW_scan", json!({"name": "scan", "steps": [step]}));
+    let rules = json!([{"name": "scan", "flow": {"key": "ART_FLOW_scan"}}]);
+    let sender = scene.github("shop", rules, json!({})).await?;
+    // Looked up when it comes, and by the sweep.
+    onix.behave(Mode::Hang);
+    let setup = scene.setup().onix(&onix);
+    let function = setup.env("HOOKRUN_API_DEADLINE", "3s").start().await?;
+    sender.push(&function, "late").await?;
+    onix.behave(Mode::Normal);
+    sender.push(&function, "at once").await?;
+    let variables = onix
+        .variables()
+        .map(|(name, value)| (name.to_owned(), value));
+    scene.finish_with("shop", TAKEOVER, &variables).await?;
+    let all = scene.deliveries("shop").await?;
+    ensure!(all.len() == 2, "{} Deliveries", all.len());
+    for delivery in all {
+        let rule = &delivery["rules"][0];
+        let reason = rule["reason"].as_str().unwrap_or_default();
+        ensure!(
+            rule["outcome"] == "Failed" && reason.starts_with("too large to record"),
+            "{rule:.2000}"
+        );
+    }
     Ok(())
 }
 
