@@ -10,9 +10,11 @@ use crate::{
     support::{NAMESPACE, Settings, World},
 };
 
-/// Digest of nothing, and nothing as it is stored.
-const NOTHING: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-const GZIP: &str = "H4sIAAAAAAACAwMAAAAAAAAAAAA=";
+/// A payload without bytes, as it is stored.
+pub(crate) fn nothing() -> Value {
+    let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    json!({"digest": digest, "size": 0, "contentType": "", "gzip": "H4sIAAAAAAACAwMAAAAAAAAAAAA="})
+}
 
 fn run() -> Value {
     let event = json!({"hookrun.dev/event": "request 1"});
@@ -34,7 +36,7 @@ async fn left(more: Value) -> World {
             "annotations": {"hookrun.dev/received-time": received},
         },
         "provider": "artisan", "key": "request 1", "receivedTime": received, "outcome": "Received",
-        "payload": {"digest": NOTHING, "size": 0, "contentType": "", "gzip": GZIP},
+        "payload": nothing(),
         "rules": [{"name": "scan", "outcome": "Received", "run": "scan-pr-1", "pipelineRun": run()}],
     });
     for (field, value) in more.as_object().into_iter().flatten() {

@@ -76,6 +76,8 @@ pub(crate) enum Fault {
     NoSecrets,
     /// Nothing is answered that creates something of this kind.
     Silent(&'static str),
+    /// Of what is selected by labels, nobody sees more than a first page.
+    LaterPages,
     /// The object in the request with this number is larger than the API server takes.
     TooLarge(usize),
 }
@@ -280,6 +282,8 @@ fn client(api: Api, line: Arc<Line>) -> kube::Client {
     let service = tower::service_fn(move |request: Request<KubeBody>| {
         let number = line.count.fetch_add(1, Ordering::SeqCst);
         let told = format!("{} {}", request.method(), request.uri().path());
+        let query = request.uri().query().unwrap_or_default();
+        let is_later_page = query.contains("labelSelector=") && query.contains("continue=");
         line.seen.lock().unwrap().push(told.clone());
         let fault = *line.fault.lock().unwrap();
         let api = api.clone();
@@ -309,6 +313,7 @@ fn client(api: Api, line: Arc<Line>) -> kube::Client {
                     let code = StatusCode::PAYLOAD_TOO_LARGE;
                     return Ok(refusal(code, "Request entity too large"));
                 }
+                Some(Fault::LaterPages) if is_later_page => return Ok(forbidden("forbidden")),
                 Some(Fault::NoSecrets)
                     if told.starts_with("POST") && told.ends_with("/secrets") =>
                 {

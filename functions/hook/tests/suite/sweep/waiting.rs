@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::{
     faults::sweeping,
-    support::{Fault, NAMESPACE, PUSH, SECRET, Settings, World, build, headers},
+    nameless::nothing,
+    support::{FLOW, Fault, NAMESPACE, PUSH, SECRET, Settings, Store, World, build, headers},
 };
 
 /// One sweep so many seconds from now; how often it tried to create a run.
@@ -184,7 +185,7 @@ async fn what_came_first_is_started_first() {
     options.sweep_finish = 1;
     let later = Timestamp::now() + SignedDuration::from_secs(61);
     let swept = world.service.sweep(&options, later).await.unwrap();
-    assert!(!swept.complete && swept.finished < 20, "{swept:?}");
+    assert!(!swept.complete && swept.finished < 20);
     let mut left: Vec<_> = world.deliveries().await;
     left.retain(|delivery| delivery["outcome"] == "Received");
     let mut left: Vec<_> = left
@@ -239,4 +240,42 @@ async fn the_same_payload_is_flagged_over_processes() {
     next.push("shop", "5").await;
     let again = world.service.sweep(&sweeping(), now).await.unwrap();
     assert_eq!((again.flagged, flags().await.len()), (0, 2));
+}
+
+#[tokio::test]
+async fn what_is_due_is_tried_once_in_a_sweep_although_its_list_breaks_off() {
+    // One more than is on a page.
+    const DELIVERIES: usize = 501;
+    let world = Settings {
+        flow_store: Store::Down,
+        ..Settings::default()
+    }
+    .start();
+    let path = format!("/apis/hookrun.dev/v1alpha1/namespaces/{NAMESPACE}/deliveries");
+    for number in 0..DELIVERIES {
+        // The first one is due, and stays so.
+        let age = if number == 0 { 48 } else { 0 };
+        let received = (Timestamp::now() - SignedDuration::from_hours(age)).to_string();
+        let delivery = json!({
+            "apiVersion": "hookrun.dev/v1alpha1", "kind": "Delivery",
+            "metadata": {
+                "name": format!("scan-{number:03}"), "labels": {"hookrun.dev/outcome": "Received"},
+                "annotations": {"hookrun.dev/received-time": received},
+            },
+            "provider": "artisan", "key": "1", "deliveryId": "1", "receivedTime": received,
+            "payload": nothing(), "outcome": "Received",
+            "rules": [{"name": "scan", "outcome": "Received", "flow": {"key": FLOW}}],
+        });
+        let (status, told) = world.call(Method::POST, &path, &delivery).await;
+        assert_eq!(status, StatusCode::CREATED, "{told}");
+    }
+    world.fail(Some(Fault::LaterPages));
+    let swept = world.service.sweep(&sweeping(), Timestamp::now()).await;
+    let swept = swept.unwrap();
+    assert_eq!(
+        (swept.examined, swept.waiting),
+        (DELIVERIES, 1),
+        "{swept:?}"
+    );
+    assert_eq!(world.deliveries().await[0]["attempts"], 1);
 }
