@@ -19,8 +19,15 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    arrival::Arrival, error::Error, known::Known, registry::Slot, service::Asked, threads::Threads,
+    arrival::Arrival, error::Error, known::Known, registry::Slot, service::Asked, shares::Shares,
 };
+
+/// Threads at work at once. The system shares the processor among them and the one that everything else is on, so that
+/// one costly decision delays no other one by its whole time.
+const THREADS: usize = 4;
+
+/// Most of them that only pass over bodies, whose senders may have proven nothing.
+const PASSING: usize = 2;
 
 /// Bytes of memory of a parsed payload that does not wait for larger ones,
 const LITTLE: usize = 1 << 20;
@@ -28,13 +35,27 @@ const LITTLE: usize = 1 << 20;
 /// and of all such together.
 const ALL_LITTLE: usize = 8 << 20;
 
+/// Little payloads of one namespace that are decided on at once,
+const LITTLE_OF_ONE: usize = 2;
+
+/// and larger ones: with both it leaves a thread to others.
+const LARGE_OF_ONE: usize = 1;
+
 /// Where requests are worked on beside the one thread that everything else is on.
 pub(crate) struct Workers {
-    threads: Threads,
-    /// Bytes of memory for all payloads that are parsed at the moment.
+    threads: Arc<Semaphore>,
+    passing: Arc<Semaphore>,
+    little: Room,
+    large: Room,
+}
+
+/// Where payloads of a size are parsed.
+struct Room {
+    /// What each namespace may have in it. That comes before what all share, so that few of each wait for that, however
+    /// many it wants.
+    shares: Shares,
+    /// Bytes of memory for all that are parsed at the moment.
     memory: Arc<Semaphore>,
-    /// The same for those that take little.
-    little: Arc<Semaphore>,
 }
 
 /// A verified request that is to be decided on.
@@ -70,18 +91,23 @@ pub(crate) struct Decided {
 impl Workers {
     /// All of them, with nothing to do.
     pub(crate) fn new() -> Self {
+        let room = |of_one, bytes| Room {
+            shares: Shares::new(of_one),
+            memory: Arc::new(Semaphore::new(bytes)),
+        };
         Self {
-            threads: Threads::new(),
-            memory: Arc::new(Semaphore::new(providers::content::MOST_MEMORY)),
-            little: Arc::new(Semaphore::new(ALL_LITTLE)),
+            threads: Arc::new(Semaphore::new(THREADS)),
+            passing: Arc::new(Semaphore::new(PASSING)),
+            little: room(LITTLE_OF_ONE, ALL_LITTLE),
+            large: room(LARGE_OF_ONE, providers::content::MOST_MEMORY),
         }
     }
 
-    /// Work on so many bytes of a sender that has yet to prove itself; on another thread unless there are few.
+    /// One pass over so many bytes; on another thread unless there are few.
     ///
     /// # Errors
     /// [`Error::Threads`] where none got free until then.
-    pub(crate) async fn aside<T: Send + 'static>(
+    pub(crate) async fn pass<T: Send + 'static>(
         &self,
         bytes: usize,
         until: Instant,
@@ -90,20 +116,18 @@ impl Workers {
         if bytes <= AT_ONCE {
             return Ok(work());
         }
-        let thread = async { (self.threads.of(&None).await, self.threads.any().await) };
-        let thread = timeout_at(until, thread).await;
-        let thread = thread.map_err(|_| Error::Threads)?;
-        Ok(beside(thread, work).await)
+        let one = [&self.passing, &self.threads].map(Arc::clone);
+        let [passing, thread] = one.map(|of| timeout_at(until, of.acquire_owned()));
+        let passing = passing.await.map_err(|_| Error::Threads)?;
+        let thread = thread.await.map_err(|_| Error::Threads)?;
+        Ok(beside((passing, thread), work).await)
     }
 
     /// Reads and decides a request, if its turn, and all that it takes, comes until then.
     ///
-    /// The place among those of its namespace comes before what all share: who waits for that are two of each namespace
-    /// at most, however many it wants.
-    ///
     /// # Errors
-    /// [`Error::Share`] where others of the same Hook were before it for too long, [`Error::Namespace`] where others of
-    /// its namespace were; [`Error::Threads`] and [`Rejection::NoMemory`] where those of others were.
+    /// What was missing: [`Error::Share`] where others of the same Hook were before it for too long, [`Error::Namespace`]
+    /// where others of its namespace were, and [`Rejection::NoMemory`] or [`Error::Threads`] where anybody's were.
     pub(crate) async fn decide(
         &self,
         slot: &Slot,
@@ -112,33 +136,24 @@ impl Workers {
     ) -> Result<Verdict, Error> {
         let turn = timeout_at(until, Arc::clone(&slot.deciding).acquire_owned()).await;
         let turn = turn.map_err(|_| Error::Share)?;
-        let namespace = Some(slot.place.namespace.clone());
-        let place = timeout_at(until, self.threads.of(&namespace)).await;
-        let place = place.map_err(|_| Error::Namespace)?;
-        let bytes = self.measure(&case, until).await?;
+        let (provider, asked) = (case.provider, Arc::clone(&case.asked));
+        let scan = move || providers::content::memory(provider, &asked.request());
+        let bytes = self.pass(case.asked.body.len(), until, scan).await?;
         let room = if bytes > LITTLE {
-            &self.memory
+            &self.large
         } else {
             &self.little
         };
+        let place = timeout_at(until, room.shares.place(&slot.place.namespace)).await;
+        let place = place.map_err(|_| Error::Namespace)?;
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let memory = timeout_at(until, Arc::clone(room).acquire_many_owned(bytes)).await;
+        let memory = Arc::clone(&room.memory).acquire_many_owned(bytes);
+        let memory = timeout_at(until, memory).await;
         let memory = memory.map_err(|_| Rejection::NoMemory)?;
-        let thread = timeout_at(until, self.threads.any()).await;
+        let thread = timeout_at(until, Arc::clone(&self.threads).acquire_owned()).await;
         let thread = thread.map_err(|_| Error::Threads)?;
         let held = (turn, place, memory, thread);
         Ok(beside(held, move || case.decide()).await)
-    }
-
-    /// How many bytes of memory a request takes once it is parsed.
-    async fn measure(&self, case: &Case, until: Instant) -> Result<usize, Error> {
-        let (provider, asked) = (case.provider, Arc::clone(&case.asked));
-        let scan = move || providers::content::memory(provider, &asked.request());
-        if case.asked.body.len() <= AT_ONCE {
-            return Ok(scan());
-        }
-        let thread = timeout_at(until, self.threads.any()).await;
-        Ok(beside(thread.map_err(|_| Error::Threads)?, scan).await)
     }
 }
 
@@ -298,7 +313,6 @@ mod tests {
     use std::time::Duration;
 
     use runtime::{Doors, Limits};
-    use tokio::sync::OwnedSemaphorePermit;
 
     use super::*;
     use crate::{known::Place, status::Address};
@@ -333,26 +347,18 @@ mod tests {
         }
     }
 
-    /// What the others have is held for as long as the test takes.
-    async fn decided(workers: &Workers, bytes: usize) -> Result<Verdict, Error> {
-        let (slot, until) = (slot("team", "app"), Instant::now() + SECOND);
+    /// What an event comes to that waits for a second at most.
+    async fn decided(workers: &Workers, namespace: &str, bytes: usize) -> Result<Verdict, Error> {
+        let (slot, until) = (slot(namespace, "app"), Instant::now() + SECOND);
         let verdict = workers.decide(&slot, case(bytes), until).await;
         assert_eq!(Instant::now() < until, verdict.is_ok());
         verdict
     }
 
-    async fn threads(workers: &Workers, number: usize) -> Vec<Option<OwnedSemaphorePermit>> {
-        let mut held = Vec::new();
-        for _ in 0..number {
-            held.push(workers.threads.any().await);
-        }
-        held
-    }
-
     #[tokio::test(start_paused = true)]
     async fn who_waits_in_vain_is_told_what_for() {
         let workers = Workers::new();
-        assert!(decided(&workers, 2).await.is_ok());
+        assert!(decided(&workers, "team", 2).await.is_ok());
 
         let busy = slot("team", "app");
         let turn = busy.deciding.acquire().await;
@@ -360,44 +366,51 @@ mod tests {
         assert!(matches!(waited.await, Err(Error::Share)));
         drop(turn);
 
-        let namespace = "team".parse().ok();
-        let others = [
-            workers.threads.of(&namespace).await,
-            workers.threads.of(&namespace).await,
-        ];
-        assert!(matches!(decided(&workers, 2).await, Err(Error::Namespace)));
-        drop(others);
-
-        let all = threads(&workers, 4).await;
-        for bytes in [2, AT_ONCE + 1] {
-            assert!(matches!(
-                decided(&workers, bytes).await,
-                Err(Error::Threads)
-            ));
-        }
-        drop(all);
-
-        let memory = workers.little.acquire_many(8 << 20).await;
-        assert!(matches!(
-            decided(&workers, 2).await,
-            Err(Error::Rejected(Rejection::NoMemory))
-        ));
+        let memory = workers.little.memory.acquire_many(8 << 20).await;
+        let waited = decided(&workers, "team", 2).await;
+        assert!(matches!(waited, Err(Error::Rejected(Rejection::NoMemory))));
         drop(memory);
-        assert!(decided(&workers, AT_ONCE + 1).await.is_ok());
+
+        let threads = workers.threads.acquire_many(4).await;
+        for bytes in [2, AT_ONCE + 1] {
+            let waited = decided(&workers, "team", bytes).await;
+            assert!(matches!(waited, Err(Error::Threads)));
+        }
+        drop(threads);
+        assert!(decided(&workers, "team", AT_ONCE + 1).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_namespace_leaves_threads_to_others_and_its_large_payloads_leave_some_to_little_ones()
+     {
+        let workers = Workers::new();
+        let busy = "busy".parse().unwrap();
+        let large = workers.large.shares.place(&busy).await;
+        assert!(decided(&workers, "busy", 2).await.is_ok());
+        let little = [
+            workers.little.shares.place(&busy).await,
+            workers.little.shares.place(&busy).await,
+        ];
+        let threads = workers.threads.acquire_many(3).await;
+        let waited = decided(&workers, "busy", 2).await;
+        assert!(matches!(waited, Err(Error::Namespace)));
+        assert!(decided(&workers, "quiet", 2).await.is_ok());
+        drop((large, little, threads));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_has_proven_nothing_waits_for_a_thread_no_longer_than_it_may() {
         let workers = Workers::new();
-        let all = threads(&workers, 4).await;
+        let others = workers.passing.acquire_many(2).await;
         let until = Instant::now() + SECOND;
-        let few = workers.aside(AT_ONCE, until, || 7).await;
+        let few = workers.pass(AT_ONCE, until, || 7).await;
         assert_eq!(few.ok(), Some(7));
-        let many = workers.aside(AT_ONCE + 1, until, || 7).await;
+        let many = workers.pass(AT_ONCE + 1, until, || 7).await;
         assert!(matches!(many, Err(Error::Threads)));
         assert_eq!(Instant::now(), until);
-        drop(all);
-        let many = workers.aside(AT_ONCE + 1, until + SECOND, || 7).await;
+        assert!(decided(&workers, "team", 2).await.is_ok());
+        drop(others);
+        let many = workers.pass(AT_ONCE + 1, until + SECOND, || 7).await;
         assert_eq!(many.ok(), Some(7));
     }
 }

@@ -22,11 +22,11 @@ mod quota;
 mod registry;
 mod replay;
 mod service;
+mod shares;
 mod status;
 mod strangers;
 mod sweep;
 mod take;
-mod threads;
 mod warning;
 
 use std::sync::Arc;

@@ -197,7 +197,7 @@ impl Service {
     async fn pretend(&self, bytes: usize) -> Result<(), Error> {
         let until = Instant::now() + PROOF;
         let pretend = move || providers::pretend(bytes);
-        self.workers.aside(bytes, until, pretend).await
+        self.workers.pass(bytes, until, pretend).await
     }
 
     /// The answer to a CloudEvents `OPTIONS` request. A Hook that does not exist welcomes nobody.
@@ -310,7 +310,7 @@ impl Service {
             ))
         };
         let until = Instant::now() + PROOF;
-        let verified = self.workers.aside(bytes, until, verify).await?;
+        let verified = self.workers.pass(bytes, until, verify).await?;
         let refusal = match verified.ok_or_else(|| self.unproven())? {
             Ok(Proven::Secret(at)) => return Ok(Some(at)),
             Ok(Proven::Token(claim)) => match self.keys.check(&claim, now).await {
