@@ -1,8 +1,9 @@
 //! Carrying out what a Delivery has stored: start its runs, then write down what became of them.
 //!
 //! Everybody who finds a Delivery `Received` does the same: the request that created it, a redelivery after its process
-//! was killed, and the sweep, which only ends what nobody has a name for (`wait`). Nothing is looked at but the Delivery itself, and every step may be done twice: a run is
-//! started once by its name ([`cluster::Cluster::start`]), and the outcome is written only over the edition that was read.
+//! was killed, and the sweep, which only ends what nobody has a name for (`wait`). Nothing is looked at but the Delivery
+//! itself, and every step may be done twice: a run is started once by its name ([`cluster::Cluster::start`]), and the
+//! outcome is written only over the edition that was read.
 
 mod copies;
 

@@ -17,8 +17,9 @@
 //! ```
 //!
 //! Killed before the create, nothing exists and the sender repeats. Killed after it, the Delivery says all that is to be
-//! done, and a redelivery after the age of takeover, or the sweep, does it. A 202 leaves only when the Delivery and its
-//! payload are in the cluster. What goes beyond that within the sender's time is a service, not a promise.
+//! done, and a redelivery after the age of takeover, or the sweep, does it; an event without identity is only ended, since
+//! its sender repeats it under another name. A 202 leaves only when the Delivery and its payload are in the cluster. What
+//! goes beyond that within the sender's time is a service, not a promise.
 
 use std::time::Duration;
 
