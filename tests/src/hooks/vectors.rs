@@ -25,6 +25,9 @@ use crate::{
 /// The time that is signed in all vectors.
 const SIGNED: i64 = 1_700_000_000;
 
+/// Seconds.
+const MINUTE: i64 = 60;
+
 /// Vectors whose proof is a token: only its issuer can make a new one, and its keys cannot be had here. None may be let
 /// in; a token of the cluster itself is tried apart from them.
 const TOKENS: [&str; 5] = [
@@ -238,7 +241,10 @@ impl Vector<'_> {
         if let Some(clock) = self.value["clock_unix"].as_i64()
             && !TOKENS.contains(&self.id)
         {
-            self.sign_anew(&mut headers, body.as_bytes(), now()? + SIGNED - clock)?;
+            // What is too far ahead comes nearer until it is read; the very second is for the tests that stop the clock.
+            let on_its_way = if clock < SIGNED { MINUTE } else { 0 };
+            let time = now()? + SIGNED - clock + on_its_way;
+            self.sign_anew(&mut headers, body.as_bytes(), time)?;
         }
         let token = self.value["path"].as_str();
         let token = token.and_then(|path| path.rsplit('/').next());
