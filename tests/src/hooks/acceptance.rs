@@ -355,9 +355,7 @@ async fn the_status_of_a_hook_tells_its_path_its_events_and_what_is_wrong(
 ) -> Result<()> {
     let scene = Scene::new(&cluster).await?;
     let function = scene.function().await?;
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     sender.push(&function, "1").await?;
     let hook = scene.objects.get("Hook", "shop").await?;
     let status = &hook["status"];

@@ -79,9 +79,7 @@ async fn kubectl_shows_the_columns_and_selects_by_field(cluster: Arc<Cluster>) -
     let function = scene.function().await?;
     let mut filtered = rule("release");
     filtered["filter"] = "event.branch == \"release\"".into();
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     let told = sender.push(&function, "1").await?;
     let other = scene
         .github("other", json!([filtered]), json!({}))

@@ -61,9 +61,7 @@ async fn bodies_that_cannot_be_read_are_on_record_and_start_nothing(
 ) -> Result<()> {
     let scene = Scene::new(&cluster).await?;
     let function = scene.function().await?;
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     let cases: [(&str, Vec<u8>); 5] = [
         ("deep", deep.into_bytes()),
@@ -92,9 +90,7 @@ async fn bodies_that_cannot_be_read_are_on_record_and_start_nothing(
 async fn headers_that_come_twice_prove_nothing(cluster: Arc<Cluster>) -> Result<()> {
     let scene = Scene::new(&cluster).await?;
     let function = scene.function().await?;
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     let body = push("1")?;
     let name = "x-hub-signature-256";
     let request = sender.request(&function, "push", "1", &body).build()?;
@@ -130,9 +126,7 @@ async fn what_is_too_large_or_encoded_is_refused_and_not_stored(
         .env("HOOKRUN_HOOK_BODY_BYTES", "4MiB")
         .start()
         .await?;
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     is_well(&function, &sender, "before").await?;
     let before = scene.editions().await?;
     // Without a store there is no place for 2 MiB; 5 MiB are not even read.
@@ -178,9 +172,7 @@ async fn forged_requests_by_the_thousand_write_nothing_and_leave_memory_flat(
     let scene = Scene::new(&cluster).await?;
     let faults = Faults::start(&cluster).await?;
     let function = scene.setup().through(&faults).start().await?;
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     let honest = scene
         .github("honest", json!([rule("build")]), json!({}))
         .await?;

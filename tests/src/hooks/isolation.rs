@@ -66,9 +66,7 @@ fn seen(answer: &Answer) -> String {
 async fn every_refusal_is_the_same_answer(cluster: Arc<Cluster>) -> Result<()> {
     let scene = Scene::new(&cluster).await?;
     let function = scene.function().await?;
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     // A Hook without a Secret, one whose Secret is empty, and one that nobody can be verified for.
     scene.hook("bare", json!({"provider": "github"})).await?;
     scene.secret("empty", "").await?;
@@ -123,9 +121,7 @@ fn at(scene: &Scene, hook: &str) -> Sender {
 
 async fn a_namespace_that_is_not_allowed_has_no_hooks(cluster: Arc<Cluster>) -> Result<()> {
     let scene = Scene::new(&cluster).await?;
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     // It has the rights there, and is told not to use them.
     let elsewhere = Function::hooks(&cluster)
         .account(&scene.account)

@@ -108,9 +108,7 @@ async fn copies_of_many_events_at_once_make_one_run_each(cluster: Arc<Cluster>) 
     const EVENTS: usize = 20;
     let scene = Scene::new(&cluster).await?;
     let functions = processes(&scene).await?;
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     // Copies of one event never follow each other.
     let requests =
         (0..5 * EVENTS)
@@ -197,9 +195,7 @@ async fn a_redelivery_after_the_hook_was_edited_starts_nothing(
 ) -> Result<()> {
     let scene = Scene::new(&cluster).await?;
     let function = scene.function().await?;
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     let first = sender.push(&function, "1").await?;
     let (_, run) = one_of_each(&scene, "shop").await?;
     let edited = json!({"spec": {"rules": [rule("deploy"), rule("build")]}});
@@ -231,9 +227,7 @@ async fn the_same_bytes_under_another_identity_run_again_and_are_flagged(
 ) -> Result<()> {
     let scene = Scene::new(&cluster).await?;
     let function = scene.function().await?;
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     let body = push("same")?;
     let first = accepted(&sender.send(&function, "push", "1", &body).await?)?;
     let second = accepted(&sender.send(&function, "push", "2", &body).await?)?;

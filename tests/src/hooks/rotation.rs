@@ -171,9 +171,7 @@ async fn tells_both(scene: &Scene) -> Result<()> {
 async fn a_secret_whose_content_changes_counts_soon(cluster: Arc<Cluster>) -> Result<()> {
     let scene = Scene::new(&cluster).await?;
     let function = scene.function().await?;
-    let old = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let old = scene.shop().await?;
     old.push(&function, "1").await?;
     scene.secret("shop", NEW).await?;
     let body = push("2")?;
@@ -193,9 +191,7 @@ async fn a_secret_whose_content_changes_counts_soon(cluster: Arc<Cluster>) -> Re
 async fn a_changed_hook_counts_soon(cluster: Arc<Cluster>) -> Result<()> {
     let scene = Scene::new(&cluster).await?;
     let function = scene.function().await?;
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     let mut number = 0;
     for (filter, outcome) in [
         ("false", "Filtered"),
@@ -224,9 +220,7 @@ async fn a_deleted_hook_is_gone_soon_and_a_new_one_of_its_name_is_another(
 ) -> Result<()> {
     let scene = Scene::new(&cluster).await?;
     let function = scene.function().await?;
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     let first = sender.push(&function, "1").await?;
     scene.objects.delete("Hook", "shop").await?;
     until("the deleted Hook answers like none", SOON, async || {

@@ -135,6 +135,11 @@ impl Scene {
         Ok(self.sender(name, SECRET))
     }
 
+    /// The Hook `shop` as most have it: for GitHub, with one rule, which starts a run of every event.
+    pub(super) async fn shop(&self) -> Result<Sender> {
+        self.github("shop", json!([rule("build")]), json!({})).await
+    }
+
     /// A sender like GitHub, for a Hook of this namespace.
     pub(super) fn sender(&self, hook: &str, secret: &str) -> Sender {
         Sender {

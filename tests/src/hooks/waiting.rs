@@ -58,9 +58,7 @@ async fn what_a_quota_keeps_from_starting_is_given_up_and_starts_when_it_comes_a
 ) -> Result<()> {
     let scene = Scene::new(&cluster).await?;
     let function = scene.function().await?;
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     let quota = full(&scene).await?;
     let mut number = 0;
     until("the quota counts", PATIENCE, async || {
@@ -248,9 +246,7 @@ async fn the_same_bytes_in_two_processes_are_flagged_by_the_sweep(
 ) -> Result<()> {
     let scene = Scene::new(&cluster).await?;
     let functions = [scene.function().await?, scene.function().await?];
-    let sender = scene
-        .github("shop", json!([rule("build")]), json!({}))
-        .await?;
+    let sender = scene.shop().await?;
     let body = push("same")?;
     let mut names = Vec::new();
     for (function, id) in functions.iter().zip(["first", "second"]) {
