@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use control_plane::{Account, Cluster, Process};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use system_tests::function::repository;
 
@@ -25,6 +26,9 @@ use crate::{
 /// Deliveries of each Hook, which is what it keeps unless it says otherwise; and how many are past that in the end.
 const EACH: usize = 100;
 const PAST: usize = 5;
+
+/// Their age in hours. What is young is kept however many there are.
+const AGE: i64 = 24;
 
 pub(super) async fn measure(
     table: &mut Table,
@@ -63,19 +67,25 @@ pub(super) async fn measure(
         .create_all("deliveries", all..all + more, numbered)
         .await?;
     let figure = format!("sweep when {more} of {} are past their time", all + more);
-    sweep.run(table, &figure).await
+    let told = sweep.run(table, &figure).await?;
+    ensure!(!told.contains("deleted 0,"), "the sweep {told}");
+    Ok(())
 }
 
 fn name(hook: usize) -> String {
     format!("hook-{hook}")
 }
 
-/// A Delivery as the function writes it.
+/// A Delivery as the function writes it, as if it had come a while ago.
 async fn sample(scene: &Scene<'_>) -> Result<Value> {
     scene.hook(HOOK).await?;
     let function = scene.function().start().await?;
     let target = Target::open(function.address())?;
-    scene.sample(&target, &scene.sender(HOOK)?).await
+    let mut sample = scene.sample(&target, &scene.sender(HOOK)?).await?;
+    let received = (Timestamp::now() - SignedDuration::from_hours(AGE)).to_string();
+    sample["metadata"]["annotations"]["hookrun.dev/received-time"] = received.as_str().into();
+    sample["receivedTime"] = received.into();
+    Ok(sample)
 }
 
 /// The same for another Hook, under another name.
@@ -104,7 +114,8 @@ struct Sweep<'a> {
 }
 
 impl Sweep<'_> {
-    async fn run(&self, table: &mut Table, figure: &str) -> Result<()> {
+    /// What a sweep tells that it did.
+    async fn run(&self, table: &mut Table, figure: &str) -> Result<String> {
         let kubeconfig = self
             .cluster
             .kubeconfig(self.cluster.url(), &self.account.token)?;
@@ -137,7 +148,7 @@ impl Sweep<'_> {
         let left = output.contains("more is left");
         let told = format!("{told}{}", if left { "; more is left" } else { "" });
         let figures = format!("{}, {}", time(took), mebibytes(highest));
-        table.row(figure, figures, told, "", "≤ 60 s");
-        Ok(())
+        table.row(figure, figures, told.clone(), "", "≤ 60 s");
+        Ok(told)
     }
 }
