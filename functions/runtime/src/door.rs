@@ -3,7 +3,7 @@
 //!
 //! What comes through one door must not keep others from theirs, however it is sent: only one large body is on its
 //! way at a time, the others wait unread; small ones have a part of the reserve (see [`crate::Budget`]); what stops
-//! arriving is given up, and a large one sooner, since others wait for its turn; and what takes its time may hold only
+//! arriving is given up, and a large one sooner where others wait for its turn; and what takes its time may hold only
 //! some of the requests that are handled at once. Time in which nobody reads is not the sender's.
 //!
 //! A door tells nobody whether there is something behind it: everything counts for each address that is asked for.
@@ -29,11 +29,14 @@ const STRANGER: Least = Least {
     bytes: 64 << 10,
 };
 
-/// What has to come of a large one while it has the turn: 256 KiB in a second.
+/// What has to come of a large one while others wait for its turn: 256 KiB in a second.
 const IN_TURN: Least = Least {
     grace: Duration::from_secs(2),
     bytes: 512 << 10,
 };
+
+/// How long a large body may wait for its turn. It leaves half of their time to most senders.
+const TURN: Duration = Duration::from_secs(5);
 
 /// Parts of the reserve for small bodies, of which each door has one.
 const PARTS: usize = 4;
@@ -52,6 +55,8 @@ pub struct Door {
     /// Bytes of the reserve that its small bodies may take.
     pub(crate) reserve: Arc<Semaphore>,
     large: Arc<Semaphore>,
+    /// Whoever waits for the turn has a place here, of which there are always enough.
+    waiting: Arc<Semaphore>,
     slow: Arc<Semaphore>,
     all_slow: Arc<Semaphore>,
 }
@@ -71,6 +76,7 @@ impl Doors {
         Door {
             reserve: Arc::new(Semaphore::new(self.reserve)),
             large: Arc::new(Semaphore::new(1)),
+            waiting: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             slow: Arc::new(Semaphore::new(self.share)),
             all_slow: Arc::clone(&self.slow),
         }
@@ -78,15 +84,22 @@ impl Doors {
 }
 
 impl Door {
-    /// The turn of a large body, in the order of asking, and its pace from then on. It is waited for as long as the body
-    /// may take, and the body may take as long again.
+    /// The turn of a large body, in the order of asking, and its pace from then on. The time in which it waits is not
+    /// its own.
     pub(crate) async fn turn(&self, pace: &mut Pace) -> Result<OwnedSemaphorePermit, Rejection> {
         let asked = Instant::now();
-        let turn = timeout(pace.time, Arc::clone(&self.large).acquire_owned()).await;
+        let waits = self.waiting.try_acquire();
+        let turn = timeout(TURN, Arc::clone(&self.large).acquire_owned()).await;
+        drop(waits);
         // The semaphore is never closed.
         let turn = turn.ok().and_then(Result::ok).ok_or(Rejection::Crowd)?;
-        pace.resume(asked.elapsed(), IN_TURN);
+        pace.in_turn(asked.elapsed(), self.clone());
         Ok(turn)
+    }
+
+    /// Whether anybody waits for the turn.
+    fn is_waited_for(&self) -> bool {
+        self.waiting.available_permits() < Semaphore::MAX_PERMITS
     }
 
     /// What a reading comes to, as long as there is room for slow ones.
@@ -124,51 +137,87 @@ impl Least {
     }
 }
 
+/// When a body is given up unless more of it comes.
+#[derive(Debug)]
+struct Meter {
+    least: Least,
+    until: Instant,
+}
+
+impl Meter {
+    /// From now on.
+    fn new(least: Least) -> Self {
+        let until = Instant::now() + least.grace;
+        Self { least, until }
+    }
+
+    /// So many bytes came.
+    fn came(&mut self, bytes: usize) {
+        let most = Instant::now() + self.least.grace;
+        self.until = (self.until + self.least.time(bytes)).min(most);
+    }
+}
+
 /// The clocks of a body.
 #[derive(Debug)]
 pub(crate) struct Pace {
     /// All that it may take, and when that is over.
     time: Duration,
     end: Instant,
-    /// What has to come in the meantime, and when it is given up unless more does.
-    least: Option<(Least, Instant)>,
+    /// Where it comes through a door,
+    stranger: Option<Meter>,
+    /// and while it has the turn there.
+    turn: Option<(Meter, Door)>,
 }
 
 impl Pace {
     /// From now on; something has to come in the meantime where it comes through a door.
     pub(crate) fn new(time: Duration, door: Option<&Door>) -> Self {
-        let now = Instant::now();
         Self {
             time,
-            end: now + time,
-            least: door.map(|_| (STRANGER, now + STRANGER.grace)),
+            end: Instant::now() + time,
+            stranger: door.map(|_| Meter::new(STRANGER)),
+            turn: None,
         }
     }
 
-    /// It is read again, after a time in which it was not.
-    fn resume(&mut self, unread: Duration, least: Least) {
+    /// It is read in its turn, after a time in which it was not.
+    fn in_turn(&mut self, unread: Duration, door: Door) {
         self.end += unread;
-        self.least = Some((least, Instant::now() + least.grace));
+        self.stranger = Some(Meter::new(STRANGER));
+        self.turn = Some((Meter::new(IN_TURN), door));
     }
 
     /// So many bytes came.
     pub(crate) fn came(&mut self, bytes: usize) {
-        if let Some((least, until)) = &mut self.least {
-            *until = (*until + least.time(bytes)).min(Instant::now() + least.grace);
+        let turn = self.turn.as_mut().map(|(meter, _)| meter);
+        for meter in self.stranger.as_mut().into_iter().chain(turn) {
+            meter.came(bytes);
         }
     }
 
     /// The next frame of a body, unless it does not come in time.
-    pub(crate) async fn next(&self, body: &mut Body) -> Result<Option<Arrived>, Rejection> {
-        let stalls = self.least.map(|(_, until)| until);
-        let until = stalls.map_or(self.end, |stalls| stalls.min(self.end));
-        let next = timeout_at(until, body.frame()).await;
-        next.map_err(|_| match until < self.end {
-            true => Rejection::Stalled,
-            false => Rejection::TooSlow {
-                seconds: self.time.as_secs(),
-            },
-        })
+    pub(crate) async fn next(&mut self, body: &mut Body) -> Result<Option<Arrived>, Rejection> {
+        loop {
+            let stalls = self.stranger.as_ref().map(|meter| meter.until);
+            let until = stalls.map_or(self.end, |stalls| stalls.min(self.end));
+            let turn = self.turn.as_ref().map(|(meter, _)| meter.until);
+            let first = turn.map_or(until, |turn| turn.min(until));
+            if let Ok(frame) = timeout_at(first, body.frame()).await {
+                return Ok(frame);
+            }
+            match &mut self.turn {
+                // Nobody else wants it. Whoever does soon has it soon.
+                Some((meter, door)) if first < until && !door.is_waited_for() => {
+                    *meter = Meter::new(IN_TURN);
+                }
+                _ if first < self.end => return Err(Rejection::Stalled),
+                _ => {
+                    let seconds = self.time.as_secs();
+                    return Err(Rejection::TooSlow { seconds });
+                }
+            }
+        }
     }
 }
 
@@ -226,7 +275,7 @@ mod tests {
         let first = turn(&door).await.unwrap();
         let began = Instant::now();
         assert_eq!(turn(&door).await.err(), Some(Rejection::Crowd));
-        assert_eq!(began.elapsed().as_secs(), TIME.as_secs());
+        assert_eq!(began.elapsed().as_secs(), TURN.as_secs());
         assert!(turn(&doors.door()).await.is_ok());
         drop(first);
         assert!(turn(&door).await.is_ok());
@@ -280,31 +329,52 @@ mod tests {
         assert_eq!(slow, Err(Rejection::TooSlow { seconds }));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_large_body_that_trickles_loses_its_turn_soon() {
-        let tenth = Duration::from_millis(100);
-        for (rate, expected) in [
-            (300 << 10, Ok(())),
-            (200 << 10, Err(Rejection::Stalled)),
-            (20 << 10, Err(Rejection::Stalled)),
-        ] {
-            let door = eight().door();
-            let mut pace = Pace::new(TIME, Some(&door));
-            let _turn = door.turn(&mut pace).await;
-            let began = Instant::now();
-            let trickle = body(tenth, &[rate / 10; 150], true);
-            assert_eq!(read(trickle, pace).await, expected, "{rate}");
-            let soon = IN_TURN.grace * 5;
-            assert_eq!(began.elapsed() < soon, expected.is_err(), "{rate}");
-        }
-        // What came at once does not buy a long silence.
-        let door = eight().door();
-        let mut pace = Pace::new(TIME, Some(&door));
-        let _turn = door.turn(&mut pace).await;
+    /// What becomes of a body that has the turn, and after how many seconds.
+    async fn in_turn(door: &Door, body: Body) -> (Result<(), Rejection>, u64) {
+        let mut pace = Pace::new(TIME, Some(door));
+        let _turn = door.turn(&mut pace).await.unwrap();
         let began = Instant::now();
-        let stops = body(Duration::ZERO, &[1 << 20; 8], false);
-        assert_eq!(read(stops, pace).await, Err(Rejection::Stalled));
-        assert_eq!(began.elapsed().as_secs(), IN_TURN.grace.as_secs());
+        let read = read(body, pace).await;
+        (read, began.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_body_that_trickles_loses_its_turn_to_whoever_waits_for_it() {
+        let tenth = Duration::from_millis(100);
+        for (rate, may_be_kept) in [(300 << 10, true), (200 << 10, false), (20 << 10, false)] {
+            let trickle = || body(tenth, &[rate / 10; 150], true);
+            let door = eight().door();
+            // Alone it may take its time.
+            assert_eq!(in_turn(&door, trickle()).await, (Ok(()), 15), "{rate}");
+            let other = async {
+                tokio::time::sleep(tenth).await;
+                let mut pace = Pace::new(TIME, Some(&door));
+                loop {
+                    // Senders come again.
+                    if let Ok(turn) = door.turn(&mut pace).await {
+                        return turn;
+                    }
+                }
+            };
+            let (first, _turn) = tokio::join!(in_turn(&door, trickle()), other);
+            assert_eq!(first.0.is_ok(), may_be_kept, "{rate}: {first:?}");
+            assert_eq!(first.1 < 10, !may_be_kept, "{rate}: {first:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_at_once_does_not_buy_a_long_silence() {
+        let stops = || body(Duration::ZERO, &[1 << 20; 8], false);
+        let (door, stalled) = (eight().door(), Err(Rejection::Stalled));
+        let grace = STRANGER.grace.as_secs();
+        assert_eq!(in_turn(&door, stops()).await, (stalled.clone(), grace));
+        let mut pace = Pace::new(TIME, Some(&door));
+        let other = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            door.turn(&mut pace).await.is_ok()
+        };
+        let (first, other) = tokio::join!(in_turn(&door, stops()), other);
+        assert_eq!((first, other), ((stalled, IN_TURN.grace.as_secs()), true));
     }
 
     #[tokio::test(start_paused = true)]
@@ -312,14 +382,13 @@ mod tests {
         let door = eight().door();
         let turn = door.turn(&mut stranger(TIME)).await.unwrap();
         let held = tokio::spawn(async move {
-            tokio::time::sleep(TIME * 3 / 4).await;
+            tokio::time::sleep(TURN * 4 / 5).await;
             drop(turn);
         });
-        let mut pace = Pace::new(TIME, Some(&door));
-        let _turn = door.turn(&mut pace).await.unwrap();
+        let began = Instant::now();
+        let body = body(Duration::from_secs(1), &[512 << 10; 20], true);
+        assert_eq!(in_turn(&door, body).await.0, Ok(()));
+        assert!(began.elapsed() > TIME);
         held.await.unwrap();
-        let second = Duration::from_secs(1);
-        let body = body(second, &[512 << 10; 15], true);
-        assert_eq!(read(body, pace).await, Ok(()));
     }
 }
