@@ -98,10 +98,14 @@ impl ContentError {
 #[must_use]
 pub fn memory(provider: &Provider, request: &Request<'_>) -> usize {
     let is_event = media_type(request.headers).starts_with("application/cloudevents");
-    // What lies in a form or in base64 is not seen before it is decoded, and counts as the worst that it can be.
-    let hidden = is_form(request) || is_event || provider.envelope == Envelope::PubSub;
-    let bytes = if hidden {
-        request.body.len().saturating_mul(bounds::WORST)
+    let bytes = if is_read_as_form(provider, request) {
+        match payload_field(request.body) {
+            Ok(payload) => payload.len() + bounds::memory(payload.as_bytes()),
+            // Its fields are the values, and they may be short ones.
+            Err(_) => request.body.len().saturating_mul(bounds::WORST),
+        }
+    } else if is_event || provider.envelope == Envelope::PubSub {
+        bounds::memory_with_hidden(request.body)
     } else {
         bounds::memory(request.body)
     };
@@ -124,7 +128,7 @@ pub fn content<'a>(
         let limit = provider.body_bytes;
         return Err(ContentError::TooLarge { limit });
     }
-    let content = if is_form(request) && provider.envelope == Envelope::Json {
+    let content = if is_read_as_form(provider, request) {
         form(provider, request.body)?
     } else {
         match provider.envelope {
@@ -135,6 +139,10 @@ pub fn content<'a>(
         }
     };
     Ok(without_secrets(provider, content))
+}
+
+fn is_read_as_form(provider: &Provider, request: &Request<'_>) -> bool {
+    is_form(request) && provider.envelope == Envelope::Json
 }
 
 /// The encoding of the body, if it has one.

@@ -28,25 +28,29 @@ struct Extent {
     deepest: usize,
     values: usize,
     memory: usize,
+    longest_text: usize,
 }
 
 /// Counts brackets and separators outside of texts. What is not JSON passes here and fails in the parser.
 fn extent(bytes: &[u8]) -> Extent {
-    let (mut depth, mut text, mut escaped, mut opened) = (0_usize, false, false, false);
+    let (mut depth, mut text, mut escaped, mut opened) = (0_usize, None, false, false);
     let mut found = Extent {
-        deepest: 0,
         values: 1,
         memory: bytes.len(),
+        ..Extent::default()
     };
-    for byte in bytes {
-        if text {
-            text = escaped || *byte != b'"';
+    for (at, byte) in bytes.iter().enumerate() {
+        if let Some(from) = text {
+            if *byte == b'"' && !escaped {
+                found.longest_text = found.longest_text.max(at - from);
+                text = None;
+            }
             escaped = !escaped && *byte == b'\\';
             continue;
         }
         match byte {
             b'"' => {
-                text = true;
+                text = Some(at + 1);
                 found.memory += TEXT;
             }
             b'[' | b'{' => {
@@ -74,6 +78,14 @@ fn extent(bytes: &[u8]) -> Extent {
 /// How much memory the values take at most, once they are parsed.
 pub(super) fn memory(bytes: &[u8]) -> usize {
     extent(bytes).memory
+}
+
+/// The same where one of the texts may hold more JSON, in base64: that counts as the worst that it can be.
+pub(super) fn memory_with_hidden(bytes: &[u8]) -> usize {
+    let found = extent(bytes);
+    // Four characters are three bytes.
+    let hidden = found.longest_text / 4 * 3;
+    found.memory.saturating_add(hidden.saturating_mul(WORST))
 }
 
 /// Whether there is no more of anything than is read.
@@ -104,6 +116,7 @@ mod tests {
             ",".repeat(MOST_VALUES)
         );
         assert_eq!(check(text.as_bytes()), Ok(()));
+        assert_eq!(extent(text.as_bytes()).longest_text, MOST_VALUES + 1002);
     }
 
     #[test]

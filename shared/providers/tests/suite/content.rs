@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderValue};
 use providers::{
-    Content, ContentError, Facts, Hmac, HmacOptions, Identity, Request, content, facts,
+    Content, ContentError, Facts, Hmac, HmacOptions, Identity, Request, content, facts, provider,
 };
 use serde_json::json;
 
@@ -370,4 +373,40 @@ fn what_begins_as_json_is_never_read_as_a_form() {
         assert_eq!(told.json.unwrap()["ref"], "x", "{}", provider.name);
         assert_eq!(told.bytes, body.as_slice());
     }
+}
+
+/// What is hidden costs no more memory than it can, and what is not costs what it does.
+#[test]
+fn how_an_event_is_wrapped_changes_little_of_the_memory_that_it_takes() {
+    let commits = |count| json!({"commits": vec![json!({"id": "a".repeat(40)}); count]});
+    let memory = |name: &str, media_type: &'static str, body: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static(media_type));
+        let body = body.as_bytes();
+        let request = Request {
+            headers: &headers,
+            query: "",
+            token: None,
+            body,
+        };
+        providers::content::memory(provider(name).unwrap(), &request)
+    };
+    let event = commits(100);
+    let plain = memory("github", "application/json", &event.to_string());
+    let form: String = form_urlencoded::Serializer::new(String::new())
+        .append_pair("payload", &event.to_string())
+        .finish();
+    let form = memory("github", "application/x-www-form-urlencoded", &form);
+    let wrapped = json!({"specversion": "1.0", "data": event}).to_string();
+    let wrapped = memory("cloudevents", "application/cloudevents+json", &wrapped);
+    for other in [form, wrapped] {
+        assert!((plain..plain * 3 / 2).contains(&other), "{plain}, {other}");
+    }
+    // The worst that there is.
+    let worst = format!("[{}0]", r#"{"":0},"#.repeat(1000));
+    let plain = memory("github", "application/json", &worst);
+    let hidden = json!({"data_base64": STANDARD.encode(&worst)}).to_string();
+    assert!(memory("cloudevents", "application/cloudevents+json", &hidden) > plain);
+    let fields = "a=&".repeat(1000);
+    assert!(memory("slack", "application/x-www-form-urlencoded", &fields) > 100 * fields.len());
 }
