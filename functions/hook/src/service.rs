@@ -38,6 +38,10 @@ const PROOF: Duration = Duration::from_secs(4);
 /// on it and storing it. Who waited until the end would be decided on in vain.
 const WAITING: f64 = 0.5;
 
+/// Time that a verified event has at least, however long its body was on its way: most senders never come again, also
+/// where they do not wait for the answer any more.
+const LEAST: Duration = Duration::from_secs(4);
+
 /// How long a status may take that nobody waits for.
 const STATUS: Duration = Duration::from_secs(1);
 
@@ -246,7 +250,7 @@ impl Service {
             return Err(Error::Content(reason));
         }
         let clock = provider.answer_within.mul_f64(0.8).min(self.patience.event);
-        let deadline = at.started + clock;
+        let deadline = deadline(at.started, Instant::now(), clock);
         let waiting = waits_until(Instant::now(), deadline);
         let turn = self.registry.enter(found.slot, waiting).await;
         let _turn = turn.ok_or(Error::Share)?;
@@ -360,6 +364,11 @@ impl Service {
     }
 }
 
+/// When the time of an event is over that was verified now, and whose sender waits so long for its answer.
+fn deadline(started: Instant, now: Instant, clock: Duration) -> Instant {
+    (started + clock).max(now + LEAST.min(clock))
+}
+
 /// Until when an event waits for others whose sender waits until the deadline.
 fn waits_until(now: Instant, deadline: Instant) -> Instant {
     now + deadline.saturating_duration_since(now).mul_f64(WAITING)
@@ -375,6 +384,18 @@ fn unsigned(request: &Request<'_>) -> Option<(&'static str, Reply)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_long_on_its_way_still_has_time_to_be_stored() {
+        let (started, clock) = (Instant::now(), LEAST * 2);
+        let after = |passed| deadline(started, started + passed, clock) - started;
+        assert_eq!(after(Duration::ZERO), clock);
+        assert_eq!(after(LEAST), clock);
+        assert_eq!(after(BODY), BODY + LEAST);
+        let (passed, little) = (BODY, LEAST / 2);
+        let over = deadline(started, started + passed, little);
+        assert_eq!(over, started + passed + little);
+    }
 
     #[test]
     fn who_waits_for_others_has_as_much_time_left_as_it_has_waited() {
