@@ -257,7 +257,12 @@ impl Deliveries {
             Err(fault) if matches!(fault.kind, Kind::Conflict | Kind::NotFound) => {
                 Err(Box::new(unwritten(delivery, &fault)))
             }
-            Err(fault) => Ok(not_looked_up(before, fault)),
+            Err(fault) => {
+                let mut waits = not_looked_up(before, fault);
+                // What was kept for it may be there, and counts for the retention.
+                record::weigh(&mut waits, &kept);
+                Ok(waits)
+            }
         }
     }
 
@@ -418,7 +423,7 @@ pub(crate) async fn write_down(
             .find(DELIVERIES, &metadata.namespace, &metadata.name)
             .await;
         match current {
-            Ok(Some(current)) if is_same_event(&current, &delivery) => {
+            Ok(Some(current)) if is_same_event(&current.metadata, &delivery.metadata) => {
                 let Some(joined) = record::join(&current, &delivery) else {
                     return Ok(current);
                 };
@@ -432,15 +437,9 @@ pub(crate) async fn write_down(
 }
 
 /// Whether two editions are of one evaluation of one event. What failed is evaluated again when it comes again.
-fn is_same_event(current: &Delivery, ours: &Delivery) -> bool {
-    let request = |delivery: &Delivery| {
-        delivery
-            .metadata
-            .annotations
-            .get(resource::REQUEST)
-            .cloned()
-    };
-    request(current) == request(ours) && current.metadata.uid == ours.metadata.uid
+pub(crate) fn is_same_event(current: &Metadata, ours: &Metadata) -> bool {
+    let request = |metadata: &Metadata| metadata.annotations.get(resource::REQUEST).cloned();
+    request(current) == request(ours) && current.uid == ours.uid
 }
 
 async fn write_once(cluster: &Cluster, delivery: &mut Delivery) -> Result<(), Fault> {

@@ -6,18 +6,20 @@
 
 use std::time::Duration;
 
-use cluster::{Cluster, Fault, Planned};
+use cluster::{Cluster, Fault, Kind, Part, Planned};
 use hooks::{
     Delivery, Outcome,
     delivery::{Record, RuleRecord},
     object::Metadata,
 };
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::{
     Deliveries,
-    carry::{self, AGAIN},
-    record, resource,
+    carry::{self, AGAIN, Written},
+    record,
+    resource::{self, DELIVERIES},
 };
 
 /// Longest pause between two tries.
@@ -76,6 +78,53 @@ fn next(tries: u32, takeover: Duration) -> Duration {
 }
 
 impl Deliveries {
+    /// Counts a try of which nothing else can be written down, not even why it came to nothing, so that the Delivery is tried
+    /// more rarely from now on, and given up one day. It was read as `read` says, when it had been tried `tries` times. What
+    /// is on record then; nothing where others have finished it or are at work on it.
+    ///
+    /// # Errors
+    /// A [`Fault`]; the try is not counted then.
+    pub async fn count_try(
+        &self,
+        cluster: &Cluster,
+        read: &Metadata,
+        tries: u32,
+    ) -> Result<Option<Delivery>, Fault> {
+        let (namespace, name) = (&read.namespace, &read.name);
+        let found: Option<Delivery> = cluster.find(DELIVERIES, namespace, name).await?;
+        let waits = |current: &Delivery| {
+            current.record.outcome == Outcome::Received
+                && carry::is_same_event(&current.metadata, read)
+        };
+        let Some(mut current) = found.filter(waits) else {
+            return Ok(None);
+        };
+        let attempts = tries.saturating_add(1);
+        if current.record.attempts >= attempts {
+            // It was written down, and the answer was lost.
+            return Ok(Some(current));
+        }
+        let patch = json!({
+            "metadata": {
+                "resourceVersion": current.metadata.resource_version,
+                "annotations": {resource::ATTEMPTS: attempts.to_string()},
+            },
+            "attempts": attempts,
+        });
+        let counted: Result<Written, Fault> = cluster
+            .merge(DELIVERIES, namespace, name, Part::Whole, &patch)
+            .await;
+        match counted {
+            Ok(Written { metadata }) => {
+                current.metadata = metadata;
+                current.record.attempts = attempts;
+                Ok(Some(current))
+            }
+            Err(fault) if matches!(fault.kind, Kind::Conflict | Kind::NotFound) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Gives a Delivery up that is as old as `age` and was tried often enough without being started: its outcome is
     /// `Failed` from now on, and says why. Any other one stays as it is. What is given back is what is on record.
     ///
@@ -125,8 +174,9 @@ impl Deliveries {
                 last => format!(" ({last})"),
             };
             format!(
-                "there is no run of it{last}, and the sweep starts none: the event has no identity (Idempotency-Key), and a \
-                 sender that got no answer posts it again; where nobody does, replay it (hookrun deliveries replay {name})"
+                "there is no run of it{last}, and the sweep starts none: the event has no identity (Idempotency-Key). If its \
+                 sender was told of a run, that was started and is gone; a sender that got no answer posts it again; where \
+                 nobody does, replay it (hookrun deliveries replay {name})"
             )
         };
         abandon(cluster, delivery, ended).await
@@ -167,14 +217,23 @@ impl Deliveries {
     }
 }
 
-/// Ends what waits of a Delivery, for a reason, and writes that down. What is given back is what is on record.
+/// Ends what waits of a Delivery, for a reason, and writes that down: without what was to be started, where there is no room
+/// for both. What is given back is what is on record.
 async fn abandon(
     cluster: &Cluster,
     delivery: Delivery,
     reason: impl Fn(&RuleRecord) -> String,
 ) -> Result<Delivery, Fault> {
     let ended = ended(cluster, delivery, reason).await?;
-    let written = carry::write_down(cluster, ended).await;
+    let written = match carry::write_down(cluster, ended).await {
+        Err(unwritten) if unwritten.fault.kind == Kind::TooLarge => {
+            let mut short = unwritten.delivery;
+            let rules = short.record.rules.iter_mut();
+            rules.for_each(|rule| rule.pipeline_run = None);
+            carry::write_down(cluster, short).await
+        }
+        written => written,
+    };
     written.map_err(|unwritten| unwritten.fault)
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{AT_ONCE, Origin, Sweep};
 use crate::warning;
 
-/// How long it may take to write down that a try came to nothing, whatever the try has taken.
+/// How long it may take to write down what a try came to, whatever the try has taken.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// What became of a Delivery that was due.
@@ -114,27 +114,54 @@ impl Sweep<'_> {
         Ok(Finish::Done)
     }
 
-    /// Tries a Delivery once more, or ends it where its sender brings it again under another name. What is on record of it
-    /// then; nothing where others are at work on it.
+    /// Tries a Delivery once more, and gives it up where it was tried for long enough. What is on record of it then; nothing
+    /// where others are at work on it. Also a try of which nothing can be written down counts: one that is tried in vain for
+    /// ever would be the first of its Hook in every sweep.
     async fn go_on(
         &self,
         cluster: &Cluster,
         delivery: Delivery,
     ) -> Result<Option<Delivery>, Fault> {
         let deliveries = &self.service.deliveries;
-        if wait::is_nameless(&delivery.record) {
-            return deliveries.end_nameless(cluster, delivery).await.map(Some);
-        }
-        let carried = deliveries.carry_out(cluster, delivery, None).await;
+        let (read, tries) = (delivery.metadata.clone(), delivery.record.attempts);
+        let tried = self.try_once(cluster, delivery).await;
         let rest = self.cluster_for(LAST_WORD);
-        let tried = match carried.noted {
-            Noted::Elsewhere => return Ok(None),
-            Noted::Unwritten => deliveries.note(&rest, carried.delivery).await?,
-            Noted::Written => carried.delivery,
+        let noted = match tried {
+            Ok((Noted::Elsewhere, _)) => return Ok(None),
+            Ok((Noted::Unwritten, tried)) => deliveries.note(&rest, tried).await,
+            Ok((Noted::Written, tried)) => Ok(tried),
+            Err(fault) => Err(fault),
+        };
+        let (tried, fault) = match noted {
+            Ok(tried) => (tried, None),
+            Err(fault) => match deliveries.count_try(&rest, &read, tries).await {
+                Ok(Some(counted)) => (counted, Some(fault)),
+                Ok(None) => return Ok(None),
+                Err(_) => return Err(fault),
+            },
         };
         let age = self.options.sweep_give_up;
         let left = deliveries.give_up(&rest, tried, age, self.now).await?;
-        Ok(Some(left))
+        match fault {
+            Some(fault) if left.record.outcome == Outcome::Received => Err(fault),
+            _ => Ok(Some(left)),
+        }
+    }
+
+    /// Carries a Delivery out, or ends it where its sender brings it again under another name; and whether that is on record.
+    /// After an error, it is not.
+    async fn try_once(
+        &self,
+        cluster: &Cluster,
+        delivery: Delivery,
+    ) -> Result<(Noted, Delivery), Fault> {
+        let deliveries = &self.service.deliveries;
+        if wait::is_nameless(&delivery.record) {
+            let ended = deliveries.end_nameless(cluster, delivery).await?;
+            return Ok((Noted::Written, ended));
+        }
+        let carried = deliveries.carry_out(cluster, delivery, None).await;
+        Ok((carried.noted, carried.delivery))
     }
 }
 

@@ -348,12 +348,46 @@ async fn a_flow_that_is_too_large_to_be_written_down_is_no_matter_of_time() {
     let looked_up = async || not_looked_up(&[]).await.again(Settings::default());
     let first = patches(&looked_up().await, None).await[0];
     let world = looked_up().await;
+    let weight = async || {
+        let delivery = world.deliveries().await.remove(0);
+        let bytes = &delivery["metadata"]["annotations"]["hookrun.dev/stored-bytes"];
+        bytes.as_str().unwrap().parse::<usize>().unwrap()
+    };
+    let before = (weight().await, world.secrets().await.len());
     patches(&world, Some(Fault::TooLarge(first))).await;
+    // What its run was to own lies there until the Delivery vanishes.
+    let after = (weight().await, world.secrets().await.len());
+    assert!(after.0 > before.0 && after.1 > before.1, "{after:?}");
     let delivery = world.deliveries().await.remove(0);
     assert_eq!(delivery["outcome"], "Failed", "{delivery}");
     let reason = delivery["rules"][0]["reason"].as_str().unwrap();
     assert!(reason.starts_with("too large to record"), "{reason}");
     assert_eq!(world.runs().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_flow_whose_secrets_are_refused_is_failed_unless_that_may_pass() {
+    for (fault, outcome, why) in [
+        (Fault::Vetoed("/secrets"), "Failed", "house.rules"),
+        (Fault::NoSecrets, "Received", "exceeded quota: secrets"),
+    ] {
+        let world = not_looked_up(&[]).await.again(Settings::default());
+        patches(&world, Some(fault)).await;
+        let delivery = world.deliveries().await.remove(0);
+        assert_eq!(delivery["outcome"], outcome, "{delivery}");
+        let rule = &delivery["rules"][0];
+        let reason = rule["reason"].as_str().unwrap();
+        assert!(reason.contains(why), "{reason}");
+        let waits = outcome == "Received";
+        assert_eq!(reason.ends_with("it is tried again"), waits, "{reason}");
+        // Nothing is started that does not have all that it is to own.
+        assert!(rule["pipelineRun"].is_null(), "{rule}");
+        assert_eq!(world.runs().await.len(), 0);
+        world.fail(None);
+        let later = Timestamp::now() + SignedDuration::from_secs(181);
+        let swept = world.service.sweep(&sweeping(), later).await.unwrap();
+        assert_eq!((swept.finished, swept.failed), (usize::from(waits), None));
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     faults::sweeping,
-    support::{NAMESPACE, Settings, World},
+    support::{Fault, NAMESPACE, Settings, World},
 };
 
 /// A payload without bytes, as it is stored.
@@ -75,6 +75,11 @@ async fn what_its_sender_posts_again_is_not_started_beside_that() {
         reason.contains("posts it again") && reason.contains("hookrun deliveries replay scan-pr-1"),
         "{reason}"
     );
+    // It may have been answered, and its run have been deleted since.
+    assert!(
+        reason.contains("told of a run, that was started"),
+        "{reason}"
+    );
     assert_eq!(world.runs().await.len(), 0);
 }
 
@@ -86,6 +91,37 @@ async fn a_run_that_waits_for_the_rest_of_what_it_needs_is_deleted() {
     create_run(&world, &waits).await;
     assert_eq!(swept(&world).await["outcome"], "Failed");
     assert_eq!(world.runs().await.len(), 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_ended_is_tried_ever_more_rarely() {
+    let world = left(json!({})).await;
+    world.fail(Some(Fault::Hidden("/pipelineruns")));
+    let mut tried = Vec::new();
+    for _ in 0..6 {
+        let swept = world.service.sweep(&sweeping(), Timestamp::now()).await;
+        tried.push(swept.unwrap().failed.is_some());
+    }
+    // Five minutes old, it has been due after one, again one, two and four minutes; the next time is after eight.
+    assert_eq!(tried, [true, true, true, true, false, false]);
+    let delivery = world.deliveries().await.remove(0);
+    assert_eq!(
+        (&delivery["outcome"], &delivery["attempts"]),
+        (&json!("Received"), &json!(4))
+    );
+    world.fail(None);
+    let later = Timestamp::now() + SignedDuration::from_mins(4);
+    let swept = world.service.sweep(&sweeping(), later).await.unwrap();
+    assert_eq!((swept.finished, swept.failed), (1, None));
+}
+
+#[tokio::test]
+async fn what_has_no_room_for_its_end_is_ended_without_what_was_to_be_started() {
+    let world = left(json!({})).await;
+    world.fail(Some(Fault::Brimful));
+    let delivery = swept(&world).await;
+    assert_eq!(delivery["outcome"], "Failed", "{delivery}");
+    assert!(delivery["rules"][0].get("pipelineRun").is_none());
 }
 
 #[tokio::test]

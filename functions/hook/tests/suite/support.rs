@@ -80,6 +80,12 @@ pub(crate) enum Fault {
     LaterPages,
     /// The object in the request with this number is larger than the API server takes.
     TooLarge(usize),
+    /// As [`Self::Full`]; and a Delivery that says what is to be started is as large as the API server takes.
+    Brimful,
+    /// The function has no rights to objects of this kind.
+    Hidden(&'static str),
+    /// An admission webhook refuses this kind.
+    Vetoed(&'static str),
 }
 
 /// What the flow store does.
@@ -277,6 +283,17 @@ fn refusal(code: StatusCode, message: &str) -> http::Response<embedded::Body> {
     answer
 }
 
+/// A request, and whether it writes what is to be started.
+async fn added(request: Request<KubeBody>) -> Result<(Request<KubeBody>, bool), tower::BoxError> {
+    let (parts, body) = request.into_parts();
+    let bytes = body.collect().await?.to_bytes();
+    let is_addition = serde_json::from_slice::<Value>(&bytes)?["rules"]
+        .as_array()
+        .is_some_and(|rules| rules.iter().any(|rule| !rule["pipelineRun"].is_null()));
+    let request = Request::from_parts(parts, KubeBody::from(bytes.to_vec()));
+    Ok((request, is_addition))
+}
+
 /// A client whose requests are written down, and go wrong as told.
 fn client(api: Api, line: Arc<Line>) -> kube::Client {
     let service = tower::service_fn(move |request: Request<KubeBody>| {
@@ -292,6 +309,10 @@ fn client(api: Api, line: Arc<Line>) -> kube::Client {
             meanwhile.take_if(|meanwhile| told.starts_with(&meanwhile.before))
         };
         async move {
+            let (request, is_addition) = match fault {
+                Some(Fault::Brimful) if told.starts_with("PATCH") => added(request).await?,
+                _ => (request, false),
+            };
             if let Some(Meanwhile { path, patch, .. }) = meanwhile {
                 let request = Request::patch(path)
                     .header("content-type", "application/merge-patch+json")
@@ -313,6 +334,20 @@ fn client(api: Api, line: Arc<Line>) -> kube::Client {
                     let code = StatusCode::PAYLOAD_TOO_LARGE;
                     return Ok(refusal(code, "Request entity too large"));
                 }
+                Some(Fault::Brimful) if is_addition => {
+                    let code = StatusCode::PAYLOAD_TOO_LARGE;
+                    return Ok(refusal(code, "Request entity too large"));
+                }
+                Some(Fault::Hidden(plural)) if told.contains(plural) => {
+                    return Ok(forbidden("forbidden"));
+                }
+                Some(Fault::Vetoed(plural))
+                    if told.starts_with("POST") && told.ends_with(plural) =>
+                {
+                    return Ok(forbidden(
+                        "admission webhook \"house.rules\" denied the request",
+                    ));
+                }
                 Some(Fault::LaterPages) if is_later_page => return Ok(forbidden("forbidden")),
                 Some(Fault::NoSecrets)
                     if told.starts_with("POST") && told.ends_with("/secrets") =>
@@ -322,7 +357,7 @@ fn client(api: Api, line: Arc<Line>) -> kube::Client {
                 Some(Fault::Closed(name)) if told.contains(&format!("/namespaces/{name}/")) => {
                     return Ok(forbidden("forbidden"));
                 }
-                Some(Fault::Full)
+                Some(Fault::Full | Fault::Brimful)
                     if told.starts_with("POST") && told.ends_with("/pipelineruns") =>
                 {
                     return Ok(forbidden(

@@ -133,6 +133,45 @@ async fn a_try_that_takes_all_its_time_is_on_record_and_given_up_one_day() {
 }
 
 #[tokio::test]
+async fn a_try_whose_reason_has_no_room_counts_and_is_given_up_one_day() {
+    let world = Settings::default().start();
+    world.hook("shop", json!([build()])).await;
+    world.edit("shop", json!({"quota": {"perMinute": 0}})).await;
+    world.push("shop", "1").await;
+    world.fail(Some(Fault::Brimful));
+    let sweep = async |second: i64| {
+        let later = Timestamp::now() + SignedDuration::from_secs(second);
+        let swept = world.service.sweep(&sweeping(), later).await.unwrap();
+        let delivery = world.deliveries().await.remove(0);
+        (swept.failed.map(|(_, why)| why), delivery)
+    };
+    let mut before = 0;
+    for (second, tries) in [
+        (61, 1),
+        (65, 2),
+        (66, 2),
+        (118, 2),
+        (121, 3),
+        (181, 3),
+        (241, 4),
+    ] {
+        let (failed, delivery) = sweep(second).await;
+        assert_eq!(failed.is_some(), tries > before, "{second}: {failed:?}");
+        before = tries;
+        let told = &delivery["metadata"]["annotations"]["hookrun.dev/attempts"];
+        assert_eq!(
+            (&delivery["attempts"], told, &delivery["outcome"]),
+            (&json!(tries), &json!(tries.to_string()), &json!("Received")),
+            "{second}"
+        );
+    }
+    let (failed, delivery) = sweep(86_401).await;
+    assert_eq!((failed, &delivery["outcome"]), (None, &json!("Failed")));
+    let reason = delivery["reason"].as_str().unwrap();
+    assert!(reason.contains("given up after 5 tries"), "{reason}");
+}
+
+#[tokio::test]
 async fn what_is_started_at_last_does_not_say_why_it_was_not() {
     let world = Settings::default().start();
     world.hook("shop", json!([build()])).await;
