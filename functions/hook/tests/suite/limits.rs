@@ -178,6 +178,7 @@ fn costly() -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_costly_flood_is_stored_what_is_decided_on_and_the_rest_is_told_in_time() {
     const EVENTS: usize = 12;
+    const WARM: usize = 3;
     let body = items(3_000);
     let send = async |world: &World, id: usize| {
         let signed = headers(&id.to_string(), &body, SECRET);
@@ -186,10 +187,15 @@ async fn of_a_costly_flood_is_stored_what_is_decided_on_and_the_rest_is_told_in_
     let world = Settings::default().start();
     world.hook("costly", json!([costly()])).await;
     world.hook("shop", json!([build()])).await;
-    let began = Instant::now();
-    send(&world, EVENTS).await;
+    // The longest of a few: what one alone takes depends on what else the machine does.
+    let mut longest = Duration::ZERO;
+    for id in EVENTS..EVENTS + WARM {
+        let began = Instant::now();
+        send(&world, id).await;
+        longest = longest.max(began.elapsed());
+    }
     // Time for a few of them.
-    let deadline = began.elapsed() * 6;
+    let deadline = longest * 6;
     let world = world.again(Settings {
         deadline,
         ..Settings::default()
@@ -217,7 +223,7 @@ async fn of_a_costly_flood_is_stored_what_is_decided_on_and_the_rest_is_told_in_
     let deliveries = deliveries
         .iter()
         .filter(|one| one["hook"]["name"] == "costly");
-    assert_eq!(deliveries.count(), stored.len() + 1);
+    assert_eq!(deliveries.count(), stored.len() + WARM);
 }
 
 #[tokio::test]
