@@ -33,6 +33,8 @@ pub struct Glob {
     start: String,
     /// What comes behind it.
     tokens: Vec<Token>,
+    /// With how much one character behind the beginning is compared.
+    each: usize,
     negated: bool,
     folders_only: bool,
 }
@@ -123,9 +125,11 @@ impl Glob {
         };
         let start: Vec<char> = tokens.iter().map_while(literal).collect();
         tokens.drain(..start.len());
+        let each: usize = tokens.iter().map(Token::comparisons).sum();
         Ok(Self {
             start: start.into_iter().collect(),
             tokens,
+            each: 1 + each,
             negated,
             folders_only,
         })
@@ -140,10 +144,8 @@ impl Glob {
     /// How many comparisons this path takes at most: what is to be paid before it is compared.
     #[must_use]
     pub fn comparisons(&self, path: &str) -> usize {
-        let behind = path.strip_prefix(&self.start).map_or(0, |rest| {
-            let each: usize = self.tokens.iter().map(Token::comparisons).sum();
-            rest.len().saturating_mul(1 + each)
-        });
+        let rest = path.strip_prefix(&self.start);
+        let behind = rest.map_or(0, |rest| rest.len().saturating_mul(self.each));
         behind.saturating_add(self.start.len())
     }
 
