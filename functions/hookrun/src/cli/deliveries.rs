@@ -25,9 +25,9 @@ pub(crate) enum Deliveries {
     /// The new Delivery says what is to be started before anything is; the sweep starts it, once, also if this command
     /// is ended meanwhile. Replaying twice starts two runs, unless both have the same --id.
     ///
-    /// The exit code is 0 if all were replayed (or would be, or were before), 1 if one was not, 2 if there is nothing to
-    /// replay, since a name means no Delivery or the options select none, 3 if they had not ended when the time of --wait
-    /// was over.
+    /// The exit code is 0 if all were replayed (or would be, or were before), 1 if one was not, was deleted while it was
+    /// waited for, or the cluster could not be asked, 2 if there is nothing to replay, since a name means no Delivery or the
+    /// options select none, and also if the options are wrong, 3 if they had not ended when the time of --wait was over.
     #[command(
         after_help = "Examples:\n  hookrun deliveries replay github-k3v9x0q2ab --wait 5m\n  \
         hookrun deliveries replay --hook github --since 3h --until 1h --outcome failed --dry-run"

@@ -98,14 +98,8 @@ impl Objects {
         namespace: &str,
         name: &str,
     ) -> anyhow::Result<T> {
-        self.find(resource, namespace, name)
-            .await?
-            .with_context(|| {
-                format!(
-                    "there is no {} {name:?} in namespace {namespace:?}",
-                    resource.kind
-                )
-            })
+        let found = self.find(resource, namespace, name).await?;
+        found.ok_or_else(|| none(resource, namespace, name))
     }
 
     /// One object, if it exists.
@@ -196,6 +190,12 @@ impl Objects {
             }
         }
     }
+}
+
+/// What is said of an object that does not exist.
+pub(crate) fn none(resource: Resource, namespace: &str, name: &str) -> anyhow::Error {
+    let kind = resource.kind;
+    anyhow!("there is no {kind} {name:?} in namespace {namespace:?}")
 }
 
 /// An object through its type.

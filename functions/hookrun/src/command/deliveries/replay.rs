@@ -13,7 +13,7 @@ use deliveries::{
     resource::{DELIVERIES, HOOKS},
 };
 use futures_util::StreamExt;
-use hooks::{Delivery, Hook, Outcome, delivery::HookRef};
+use hooks::{Delivery, Hook, Outcome, delivery::HookRef, object::Metadata};
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ use crate::{
     cli::deliveries::{Replay, Selection},
     command::{
         complain,
-        objects::Objects,
+        objects::{Objects, none},
         output::{print, table},
         payload, say,
     },
@@ -43,17 +43,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs the command.
 pub(super) async fn run(options: &Replay) -> anyhow::Result<ExitCode> {
-    let found = async {
-        let objects = Objects::connect(&options.objects).await?;
-        let meant = meant(&objects, options).await?;
-        anyhow::Ok((objects, meant))
-    };
-    let (objects, meant) = match found.await {
-        Ok(found) => found,
-        Err(error) => {
-            complain(&error);
-            return Ok(ExitCode::from(NOTHING));
-        }
+    let objects = Objects::connect(&options.objects).await?;
+    let Some(meant) = meant(&objects, options).await? else {
+        return Ok(ExitCode::from(NOTHING));
     };
     if let Some((chosen, left_out)) = &meant.range {
         say(&told(*chosen, *left_out));
@@ -75,13 +67,16 @@ pub(super) async fn run(options: &Replay) -> anyhow::Result<ExitCode> {
     }
     let ended = match options.wait.filter(|_| !options.dry_run) {
         Some(time) => wait(&objects, &mut new, Instant::now() + time).await,
-        None => true,
+        None => Ended {
+            in_time: true,
+            gone: 0,
+        },
     };
     print(options.output.form, &new, || match new.as_slice() {
         [] => String::new(),
         new => text(new, options.dry_run),
     })?;
-    Ok(match (complete, ended) {
+    Ok(match (complete && ended.gone == 0, ended.in_time) {
         (false, _) => ExitCode::from(NOT_ALL),
         (true, false) => {
             say("not everything is carried out yet; the sweep goes on");
@@ -99,16 +94,21 @@ struct Meant {
     range: Option<(usize, LeftOut)>,
 }
 
-async fn meant(objects: &Objects, options: &Replay) -> anyhow::Result<Meant> {
+/// The Deliveries that the options mean; nothing where one of them names none.
+async fn meant(objects: &Objects, options: &Replay) -> anyhow::Result<Option<Meant>> {
     let Some(hook) = &options.hook else {
         let mut marks = Vec::new();
         for name in &options.names {
             let (namespace, name) = objects.place(name);
             // What does not exist is told before anything is replayed.
-            let _: Delivery = objects.get(DELIVERIES, namespace, name).await?;
+            let found: Option<Delivery> = objects.find(DELIVERIES, namespace, name).await?;
+            if found.is_none() {
+                complain(&none(DELIVERIES, namespace, name));
+                return Ok(None);
+            }
             marks.push(Mark::named(namespace, name));
         }
-        return Ok(Meant { marks, range: None });
+        return Ok(Some(Meant { marks, range: None }));
     };
     let labels = Selection::default().labels(Some(hook));
     let all = marks(objects, Some(objects.namespace()), &labels).await?;
@@ -119,7 +119,7 @@ async fn meant(objects: &Objects, options: &Replay) -> anyhow::Result<Meant> {
         false => not_replayed(&mut marks, &all, options.id.as_deref()),
     };
     let range = Some((marks.len(), left_out));
-    Ok(Meant { marks, range })
+    Ok(Some(Meant { marks, range }))
 }
 
 /// What a range came to, for people.
@@ -196,7 +196,15 @@ async fn replay(
         }
     };
     if options.dry_run {
-        return Ok(new);
+        // Nobody has ever used an identity that is made up just now.
+        let before = match &options.id {
+            Some(_) => objects.find(DELIVERIES, namespace, &new.metadata.name),
+            None => return Ok(new),
+        };
+        return match before.await? {
+            Some(before) => replayed_before(old, &new, before),
+            None => Ok(new),
+        };
     }
     payload::copied(&mut new, &bytes, &options.store).await?;
     let created = objects
@@ -205,18 +213,25 @@ async fn replay(
     let stored: Delivery = objects
         .get(DELIVERIES, namespace, &new.metadata.name)
         .await?;
-    ensure!(
-        created || stored.record.replay_of == new.record.replay_of,
-        "Delivery {:?} exists, and is another one",
-        new.metadata.name
-    );
-    if !created {
-        say(&format!(
-            "{} has been replayed before under this --id",
-            old.metadata.name
-        ));
-    }
+    let stored = match created {
+        true => stored,
+        false => replayed_before(old, &new, stored)?,
+    };
     share_payload(objects, &stored).await?;
+    Ok(stored)
+}
+
+/// What is stored under the name of a replay, if it is that replay.
+fn replayed_before(old: &Delivery, new: &Delivery, stored: Delivery) -> anyhow::Result<Delivery> {
+    let name = &new.metadata.name;
+    ensure!(
+        stored.record.replay_of == new.record.replay_of,
+        "Delivery {name:?} exists, and is another one"
+    );
+    let old = &old.metadata.name;
+    say(&format!(
+        "{old} has been replayed before under this --id, as {name}"
+    ));
     Ok(stored)
 }
 
@@ -256,29 +271,50 @@ async fn share_payload(objects: &Objects, delivery: &Delivery) -> anyhow::Result
         .map_err(|error| objects.fault(doing(), &error))
 }
 
-/// Looks at the Deliveries until each has an outcome; whether that came in time. What cannot be read is looked at again
-/// until then.
-async fn wait(objects: &Objects, deliveries: &mut [Delivery], deadline: Instant) -> bool {
+/// What became of those that were waited for.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended {
+    /// Whether nobody is left to be waited for.
+    in_time: bool,
+    /// How many were deleted before they had an outcome.
+    gone: usize,
+}
+
+/// Looks at the Deliveries until each has an outcome. What cannot be read is looked at again until the time is over; what is
+/// gone is not waited for.
+async fn wait(objects: &Objects, deliveries: &mut [Delivery], deadline: Instant) -> Ended {
+    let mut ended = Ended {
+        in_time: false,
+        gone: 0,
+    };
     for delivery in deliveries {
         let mut trouble = None;
         while delivery.record.outcome == Outcome::Received {
             if Instant::now() >= deadline {
                 trouble.iter().for_each(complain);
-                return false;
+                return ended;
             }
             sleep(PAUSE).await;
-            let metadata = &delivery.metadata;
-            let found = objects.get(DELIVERIES, &metadata.namespace, &metadata.name);
-            match found.await {
-                Ok(found) => {
+            let Metadata {
+                namespace, name, ..
+            } = &delivery.metadata;
+            match objects.find(DELIVERIES, namespace, name).await {
+                Ok(Some(found)) => {
                     *delivery = found;
                     trouble = None;
+                }
+                Ok(None) => {
+                    let gone = none(DELIVERIES, namespace, name);
+                    complain(&gone.context("a replay was deleted before it was carried out"));
+                    ended.gone += 1;
+                    break;
                 }
                 Err(error) => trouble = Some(error),
             }
         }
     }
-    true
+    ended.in_time = true;
+    ended
 }
 
 fn text(deliveries: &[Delivery], dry_run: bool) -> String {
@@ -292,11 +328,13 @@ fn text(deliveries: &[Delivery], dry_run: bool) -> String {
     }
     let rows = deliveries.iter().flat_map(|delivery| {
         let origin = delivery.record.replay_of.clone().unwrap_or_default();
+        // What is stored has a UID.
+        let is_new = delivery.metadata.uid.is_empty();
         delivery.record.rules.iter().map(move |rule| {
-            let would = if rule.outcome == Outcome::Received {
-                "would start"
-            } else {
-                word(rule.outcome)
+            let would = match rule.outcome {
+                _ if !is_new => "replayed before",
+                Outcome::Received => "would start",
+                other => word(other),
             };
             [
                 origin.clone(),
@@ -315,6 +353,7 @@ mod tests {
     use bytes::Bytes;
     use clap::Parser;
     use deliveries::payload::{Nature, Parcel, pack};
+    use hooks::delivery::RuleRecord;
     use http::{Request, Response};
     use kube::client::Body;
 
@@ -335,15 +374,19 @@ mod tests {
         }
     }
 
-    /// An API server that cannot read the Delivery `broken`, and has any other one that it is asked for: of a flow.
+    /// An API server that cannot read the Delivery `broken`, has none called `gone`, and has any other one that it is asked
+    /// for: of a flow.
     fn server(old: Delivery) -> Objects {
         let service = tower::service_fn(move |request: Request<Body>| {
             let name = request.uri().path().rsplit('/').next().unwrap_or_default();
+            let gone =
+                json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404});
             let mut found = old.clone();
             found.metadata.name = name.to_owned();
             let found = serde_json::to_vec(&found);
             let (status, body) = match name {
                 "broken" => (500, b"{}".to_vec()),
+                "gone" => (404, gone.to_string().into_bytes()),
                 _ => (200, found.expect("it can be written")),
             };
             let answer = Response::builder().status(status).body(Body::from(body));
@@ -352,8 +395,8 @@ mod tests {
         Objects::played(kube::Client::new(service, "team"))
     }
 
-    #[tokio::test]
-    async fn one_that_cannot_be_read_keeps_no_other_one_from_its_replay() {
+    /// A Delivery of a flow with a small payload.
+    async fn posted() -> Delivery {
         let mut old = delivery("old", Outcome::Failed, "2026-01-02T03:04:00Z");
         old.record.hook = None;
         let bytes = Bytes::from_static(b"{}");
@@ -365,6 +408,60 @@ mod tests {
             nature: Nature::Payload,
         };
         old.record.payload = pack(None, parcel).await.expect("a small payload").stored;
+        old
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_does_not_answer_is_not_one_without_this_delivery() {
+        let objects = server(posted().await);
+        let nothing = meant(&objects, &typed(&["one", "gone"])).await;
+        assert!(nothing.expect("an answer").is_none());
+        let one = meant(&objects, &typed(&["one"])).await;
+        assert!(one.expect("an answer").is_some());
+        assert!(meant(&objects, &typed(&["broken"])).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_what_is_gone() {
+        let objects = server(posted().await);
+        let mut waited = ["gone", "other"].map(|name| {
+            let mut delivery = delivery(name, Outcome::Received, "2026-01-02T03:04:00Z");
+            delivery.metadata.namespace = "team".to_owned();
+            delivery
+        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let ended = wait(&objects, &mut waited, deadline).await;
+        let expected = Ended {
+            in_time: true,
+            gone: 1,
+        };
+        assert_eq!(ended, expected);
+        assert_eq!(waited[1].record.outcome, Outcome::Failed);
+    }
+
+    #[tokio::test]
+    async fn what_was_replayed_before_would_not_start() {
+        let old = posted().await;
+        let of = |uid: &str, origin: &str| {
+            let mut stored = old.clone();
+            stored.metadata.uid = uid.to_owned();
+            stored.record.replay_of = Some(origin.to_owned());
+            stored.record.rules.push(RuleRecord::default());
+            stored
+        };
+        let dry = typed(&["--dry-run", "--id", "once", "old"]);
+        let before = replay(&server(of("1", "old")), &old, "once", &dry).await;
+        let before = text(&[before.expect("it is there")], true);
+        assert!(before.contains("replayed before"), "{before}");
+        let other = replay(&server(of("1", "other")), &old, "once", &dry).await;
+        assert!(other.is_err(), "{other:?}");
+        let new = text(&[of("", "old")], true);
+        assert!(new.contains("would start"), "{new}");
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_read_keeps_no_other_one_from_its_replay() {
+        let old = posted().await;
         let options = typed(&["--dry-run", "one", "broken", "other"]);
         let marks = options.names.iter().map(|name| Mark::named("team", name));
         let replayed = replay_all(&server(old), marks.collect(), "id", &options).await;
