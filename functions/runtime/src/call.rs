@@ -217,7 +217,8 @@ impl Call {
     }
 
     /// Reads the body of a sender that has yet to prove itself, through its door, and keeps it if it has at most `keep`
-    /// bytes; a longer one is dropped as it comes. It has no more than `time`, and waits for its turn as long at most.
+    /// bytes; a longer one is dropped as it comes. It has no more than `time`, beside a few seconds in which it
+    /// may wait for its turn.
     ///
     /// Whoever sends cannot tell which of both happened: what is dropped takes no part of the budget, but is refused
     /// where there would be no room to keep it.

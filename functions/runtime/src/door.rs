@@ -228,6 +228,7 @@ mod tests {
     use http_body_util::channel::Channel;
 
     use super::*;
+    use crate::{Call, call::Reading, metrics::Metrics};
 
     /// What a body may take.
     const TIME: Duration = Duration::from_secs(20);
@@ -359,6 +360,29 @@ mod tests {
             let (first, _turn) = tokio::join!(in_turn(&door, trickle()), other);
             assert_eq!(first.0.is_ok(), may_be_kept, "{rate}: {first:?}");
             assert_eq!(first.1 < 10, !may_be_kept, "{rate}: {first:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_read_through_a_door_has_its_pace() {
+        let limits = Limits::default();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let tenth = Duration::from_millis(100);
+        // Of neither is it said how large they are.
+        let all = 100 * (30 << 10);
+        for (piece, expected) in [(30 << 10, Ok(all)), (10 << 10, Err(Rejection::Stalled))] {
+            let door = eight().door();
+            let bytes = body(tenth, &[piece; 100], true);
+            let (parts, ()) = http::Request::new(()).into_parts();
+            let reading = Reading::new(&limits, Arc::clone(&metrics));
+            let mut call = Call::new(parts, bytes, Vec::new(), reading);
+            let taken = call.take(&door, 8 << 20, 8 << 20, TIME);
+            let other = async {
+                tokio::time::sleep(tenth * 30).await;
+                while door.turn(&mut stranger(TIME)).await.is_err() {}
+            };
+            let (taken, ()) = tokio::join!(async { taken.await.map(|taken| taken.len()) }, other);
+            assert_eq!(taken, expected, "{piece}");
         }
     }
 
