@@ -36,15 +36,19 @@ pub(crate) async fn measure(
     arguments: &Arguments,
     cluster: &Cluster,
 ) -> Result<()> {
-    webhook_to_run(table, arguments, cluster).await?;
-    many::measure(table, arguments, cluster).await?;
+    let bare = webhook_to_run(table, arguments, cluster).await?;
+    many::measure(table, arguments, cluster, &bare).await?;
     flood::measure(table, arguments, cluster).await?;
     large::measure(table, cluster).await?;
     sweep::measure(table, arguments, cluster).await
 }
 
-/// Webhooks through the function, beside a bare client that makes the same writes.
-async fn webhook_to_run(table: &mut Table, arguments: &Arguments, cluster: &Cluster) -> Result<()> {
+/// Webhooks through the function, beside a bare client that makes the same writes, which is given back.
+async fn webhook_to_run(
+    table: &mut Table,
+    arguments: &Arguments,
+    cluster: &Cluster,
+) -> Result<Side> {
     let scene = Scene::new(cluster).await?;
     scene.hook(HOOK).await?;
     let function = scene.function().start().await?;
@@ -62,5 +66,6 @@ async fn webhook_to_run(table: &mut Table, arguments: &Arguments, cluster: &Clus
     compare(table, arguments, &sides, &title).await?;
     let [hookrun, bare] = at_rest(&sides).await?;
     tell_rest(table, "webhook", hookrun, bare);
-    Ok(())
+    let [_, bare] = sides;
+    Ok(bare)
 }
